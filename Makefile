@@ -1,0 +1,30 @@
+MODEL ?= models/synopsis.yaml
+PY := .venv/bin
+export UV_FIND_LINKS := $(or $(UV_FIND_LINKS),$(PIP_FIND_LINKS))
+UV := $(shell command -v uv || echo .venv/uv/bin/uv)
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: .venv/ready ## make .venv with the tested versions (every other target does this first)
+
+.venv/ready: pyproject.toml infra/constraints.txt
+	@command -v uv >/dev/null || test -x $(UV) || { python3 -m venv .venv/uv && .venv/uv/bin/pip install -q uv; }
+	@test -x $(PY)/python || $(UV) venv -q --allow-existing .venv
+	@$(UV) pip install -q --python $(PY)/python -c infra/constraints.txt --group dev -e .
+	@touch $@
+
+retrain: setup ## the whole line: raw data to a model in production (MODEL=models/x.yaml)
+	@$(PY)/seqline retrain $(MODEL)
+
+test: setup ## the tests
+	@$(PY)/pytest
+
+lint: setup ## ruff and mypy
+	@$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy
+
+constraints: setup ## write infra/constraints.txt anew from pyproject.toml
+	@$(UV) pip compile -q --universal --no-annotate --no-header --no-emit-index-url --group dev pyproject.toml \
+	  | grep -vE "^(nvidia-|cuda-|triton)" > infra/constraints.txt.new && mv infra/constraints.txt.new infra/constraints.txt
+
+.PHONY: help setup retrain test lint constraints

@@ -1,0 +1,143 @@
+"""What travels on the arrows: sealed, content-addressed folders.
+
+A step writes into a temporary folder beside the final one and seals it: `manifest.json` lists the sha256 of every file and
+is written last, then the folder is renamed. A folder that exists under its final name is therefore whole. The name carries
+the hash of what made it (inputs, spec section, version of the step's code), so that an unchanged run finds it and does nothing.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from pipelines.errors import SeqlineError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A sealed folder; `sha256` is the digest of its manifest, hence of every byte in it."""
+
+    path: Path
+    sha256: str
+
+
+class Raw(Artifact):
+    """Pairs as they came, with personal data in them: in the quarantine only (pairs.parquet, facts.json)."""
+
+
+class Clean(Artifact):
+    """Scrubbed pairs (pairs.parquet, scrub.json)."""
+
+
+class Dataset(Artifact):
+    """Deduplicated, split pairs (train, validation, test .parquet, dataset.json)."""
+
+
+class Tokens(Artifact):
+    """Tokenizer and encoded pairs (tokenizer/, train.parquet, validation.parquet, tokens.json)."""
+
+
+class Weights(Artifact):
+    """A Hugging Face folder: safetensors, config, tokenizer, generation config, training.json."""
+
+
+class Export(Artifact):
+    """What serves: hf/ (Hugging Face folder), ct2/ (CTranslate2, quantised), export.json."""
+
+
+class Report(Artifact):
+    """Scores of an Export (scores.json, gate.json, report.md, *.png, outputs.parquet)."""
+
+
+A = TypeVar("A", bound=Artifact)
+
+
+class Corrupt(SeqlineError):
+    """A sealed folder no longer holds the bytes it was sealed with."""
+
+
+def digest(*parts: object) -> str:
+    """The sha256 (hex) of the canonical JSON of `parts`; pydantic models count by their fields, artifacts by their bytes."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json")
+        if isinstance(value, Artifact):
+            return value.sha256
+        raise TypeError(f"{type(value).__name__} has no digest")
+
+    text = json.dumps(parts, default=plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seal(folder: Path) -> str:
+    """Write the manifest of `folder` (every file's sha256, paths relative, sorted) and return the manifest's own digest."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    manifest = {"files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in files}}
+    path = folder / MANIFEST
+    with path.open("w") as stream:
+        json.dump(manifest, stream, indent=1, sort_keys=True)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return file_sha256(path)
+
+
+def verify(folder: Path, sha256: str | None = None) -> str:
+    """Check `folder` against its manifest, byte by byte, and return the manifest's digest.
+
+    Raises:
+        Corrupt: naming the first file that is missing, changed or unexpected (or the manifest itself).
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise Corrupt(f"{folder.name}: no {MANIFEST}: the folder was never completed")
+    found = file_sha256(path)
+    if sha256 is not None and found != sha256:
+        raise Corrupt(f"{folder.name}/{MANIFEST}: sha256 is {found[:12]}, expected {sha256[:12]}")
+    expected: dict[str, str] = json.loads(path.read_text())["files"]
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p != path}
+    for name in sorted(expected.keys() | present):
+        if name not in present:
+            raise Corrupt(f"{folder.name}/{name}: missing")
+        if name not in expected:
+            raise Corrupt(f"{folder.name}/{name}: not in the manifest")
+        if file_sha256(folder / name) != expected[name]:
+            raise Corrupt(f"{folder.name}/{name}: the bytes changed since the folder was sealed")
+    return found
+
+
+def existing(kind: type[A], folder: Path) -> A | None:
+    """The artifact in `folder` if it is there (the rename at the end of `make` is the proof that it is whole)."""
+    path = folder / MANIFEST
+    return kind(folder, file_sha256(path)) if path.is_file() else None
+
+
+def make(kind: type[A], folder: Path, write: Callable[[Path], None], *, mode: int = 0o755) -> A:
+    """Return the artifact in `folder`, calling `write(temporary folder)` to make it only if it is not there yet."""
+    found = existing(kind, folder)
+    if found:
+        return found
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = folder.parent / f".{folder.name}.{os.getpid()}"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(mode=mode)
+    try:
+        write(building)
+        sha256 = seal(building)
+        os.replace(building, folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return kind(folder, sha256)

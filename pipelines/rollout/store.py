@@ -1,0 +1,238 @@
+"""The rollout database: what the gateways saw, where they send traffic, and what the controller decided.
+
+Any SQLAlchemy URL; SQLite by default. It holds no text of any request. Gateways append events and read the route; the
+controller reads events and, in one transaction a tick, writes its decision, its offsets, the route and an outbox of effects
+on the registry. `status` and `rollback` need this module and nothing heavier.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from pipelines.errors import SeqlineError, Transient
+
+LEASE_SECONDS = 30.0
+
+metadata = sa.MetaData()
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("gateway", sa.String(64), primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("request", sa.String(64), nullable=False),
+    sa.Column("user_hmac", sa.String(64), nullable=False),
+    sa.Column("arm", sa.String(8), nullable=False),
+    sa.Column("version", sa.String(16), nullable=False),
+    sa.Column("shadow", sa.Boolean, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("slis", sa.JSON, nullable=False),
+    sa.Index("events_at", "name", "at"),
+)
+
+routes = sa.Table(
+    "route",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("champion", sa.String(16)),
+    sa.Column("canary", sa.String(16)),
+    sa.Column("weight", sa.Float, nullable=False),
+    sa.Column("shadow", sa.Boolean, nullable=False),
+    sa.Column("salt", sa.String(64), nullable=False),
+    sa.Column("lease_until", sa.Float, nullable=False),
+)
+
+rollouts = sa.Table(
+    "rollouts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.String(63), nullable=False, index=True),
+    sa.Column("version", sa.String(16), nullable=False),
+    sa.Column("champion", sa.String(16)),
+    sa.Column("state", sa.JSON, nullable=False),
+    sa.Column("offsets", sa.JSON, nullable=False),
+    sa.Column("outcome", sa.String(16)),
+    sa.Column("opened_at", sa.Float, nullable=False),
+    sa.Column("closed_at", sa.Float),
+)
+
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("rollout", sa.Integer, sa.ForeignKey("rollouts.id"), nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("action", sa.String(16), nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("numbers", sa.JSON, nullable=False),
+)
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("rollout", sa.Integer, sa.ForeignKey("rollouts.id"), nullable=False),
+    sa.Column("effect", sa.String(16), nullable=False),
+    sa.Column("payload", sa.JSON, nullable=False),
+    sa.Column("done_at", sa.Float),
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One answer (`kind` answer), one late verdict on an answer (verdict), or a gateway that lowered the canary itself (fuse).
+
+    `slis` maps an SLI's name to True (good) or False (bad); an SLI that does not apply is absent. `arm` is the arm that the
+    user belongs to (champion or canary): when the champion answered for a failed canary, the failure is the canary's event.
+    `request` is the request's id, the same in both arms of a mirrored request. `at` is in seconds since the epoch.
+    """
+
+    request: str
+    user_hmac: str
+    arm: str
+    version: str
+    at: float
+    slis: Mapping[str, bool]
+    kind: str = "answer"
+    shadow: bool = False
+    gateway: str = ""
+    seq: int = 0
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a gateway sends traffic. `weight` is the canary's share of the users, in percent (0 in shadow).
+
+    `lease_until` (seconds since the epoch) is renewed by each tick: past it a gateway sends everything to the champion, since
+    a canary that nobody watches gets no traffic.
+    """
+
+    champion: str | None
+    canary: str | None = None
+    weight: float = 0.0
+    shadow: bool = False
+    salt: str = ""
+    lease_until: float = 0.0
+    generation: int = 0
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Events after the given offsets, in order a gateway, and the offsets after them."""
+
+    events: Sequence[Event]
+    offsets: Mapping[str, int] = field(default_factory=dict)
+
+
+class Stale(SeqlineError):
+    """Somebody else moved the route since it was read; read again and decide again."""
+
+
+class Store:
+    """One rollout database. Every public method is one transaction unless it is handed a connection."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = sa.create_engine(url, pool_pre_ping=True)
+        if self.engine.dialect.name == "sqlite":
+            sa.event.listen(self.engine, "connect", _sqlite_pragmas)
+            sa.event.listen(self.engine, "begin", _sqlite_begin)
+
+    def create(self) -> None:
+        """Make the tables that are missing."""
+        with self.transaction() as connection:
+            metadata.create_all(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as error:
+            raise Transient(f"rollout database {self.engine.url.render_as_string()}: {error.orig}") from error
+
+    def append(self, name: str, gateway: str, batch: Sequence[Event]) -> None:
+        """Write a batch of events; `seq` must rise within a gateway. A batch written twice is kept once."""
+        if not batch:
+            return
+        rows = [
+            {
+                "gateway": gateway, "seq": e.seq, "name": name, "kind": e.kind, "request": e.request, "user_hmac": e.user_hmac,
+                "arm": e.arm, "version": e.version, "shadow": e.shadow, "at": e.at, "slis": dict(e.slis),
+            }
+            for e in batch
+        ]  # fmt: skip
+        with self.transaction() as connection:
+            insert: Any = sa.insert(events)
+            if self.engine.dialect.name == "sqlite":
+                insert = sqlite.insert(events).on_conflict_do_nothing()
+            connection.execute(insert, rows)
+
+    def read(self, name: str, offsets: Mapping[str, int], connection: sa.Connection | None = None) -> Journal:
+        """Return the events of `name` past `offsets` (gateway -> last seq read), ordered by time, and the new offsets."""
+        if connection is None:
+            with self.transaction() as own:
+                return self.read(name, offsets, own)
+        known = [sa.and_(events.c.gateway == g, events.c.seq > s) for g, s in offsets.items()]
+        unread = sa.or_(events.c.gateway.not_in(list(offsets)), *known)
+        rows = connection.execute(sa.select(events).where(events.c.name == name, unread).order_by(events.c.at, events.c.seq))
+        found = [_event(row) for row in rows.mappings()]
+        after = dict(offsets)
+        for event in found:
+            after[event.gateway] = max(event.seq, after.get(event.gateway, -1))
+        return Journal(found, after)
+
+    def route(self, name: str, connection: sa.Connection | None = None) -> Route | None:
+        if connection is None:
+            with self.transaction() as own:
+                return self.route(name, own)
+        row = connection.execute(sa.select(routes).where(routes.c.name == name)).mappings().first()
+        return Route(**{k: v for k, v in row.items() if k != "name"}) if row else None
+
+    def set_route(self, name: str, route: Route, connection: sa.Connection) -> Route:
+        """Replace the route read as `route.generation` by `route`; its generation rises by one.
+
+        Raises:
+            Stale: the route has another generation by now.
+        """
+        values = {k: getattr(route, k) for k in ("champion", "canary", "weight", "shadow", "salt", "lease_until")}
+        values["generation"] = route.generation + 1
+        if route.generation == 0:
+            try:
+                connection.execute(sa.insert(routes).values(name=name, **values))
+            except sa.exc.IntegrityError:
+                raise Stale(f"{name}: the route was created by somebody else meanwhile") from None
+        else:
+            changed = connection.execute(
+                sa.update(routes).where(routes.c.name == name, routes.c.generation == route.generation).values(**values)
+            )
+            if changed.rowcount != 1:
+                raise Stale(f"{name}: the route changed since generation {route.generation} was read")
+        return Route(**{**values, "generation": route.generation + 1})
+
+    def renew(self, name: str, generation: int, connection: sa.Connection, now: float) -> None:
+        """Lengthen the canary's lease without a new generation."""
+        renewal = sa.update(routes).where(routes.c.name == name, routes.c.generation == generation)
+        connection.execute(renewal.values(lease_until=now + LEASE_SECONDS))
+
+
+def _event(row: Mapping[Any, Any]) -> Event:
+    return Event(**{k: v for k, v in row.items() if k != "name"})
+
+
+def _sqlite_pragmas(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA busy_timeout=20000")
+
+
+def _sqlite_begin(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
