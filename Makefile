@@ -20,6 +20,12 @@ retrain: setup ## the whole line: raw data to a model in production (MODEL=model
 test: setup ## the tests
 	@$(PY)/pytest
 
+up: setup ## Prefect server and worker, MLflow UI and gateway together; prints their addresses
+	@$(PY)/seqline up
+
+down: setup ## stop them
+	@$(PY)/seqline down
+
 lint: setup ## ruff and mypy
 	@$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy
 
@@ -27,4 +33,4 @@ constraints: setup ## write infra/constraints.txt anew from pyproject.toml
 	@$(UV) pip compile -q --universal --no-annotate --no-header --no-emit-index-url --group dev pyproject.toml \
 	  | grep -vE "^(nvidia-|cuda-|triton)" > infra/constraints.txt.new && mv infra/constraints.txt.new infra/constraints.txt
 
-.PHONY: help setup retrain test lint constraints
+.PHONY: help setup retrain test up down lint constraints

@@ -106,9 +106,13 @@ class Architecture(Section):
     width: int = Field(192, ge=16)
     """d_model; feed-forward layers are four times as wide."""
     heads: int = Field(4, ge=1)
+    """Attention heads."""
     encoder_layers: int = Field(3, ge=1)
+    """Layers that read the source."""
     decoder_layers: int = Field(2, ge=1)
+    """Layers that write the target."""
     dropout: Share = 0.1
+    """Share of activations dropped in training."""
 
     @model_validator(mode="after")
     def heads_divide_width(self) -> "Architecture":
@@ -127,10 +131,13 @@ class Training(Section):
     batch_tokens: int = Field(4_096, ge=64)
     """Source and target tokens in a batch, padding included."""
     learning_rate: float = Field(1e-3, gt=0)
+    """Highest learning rate."""
     warmup: Share = 0.1
     """Share of the steps over which the rate rises; then it falls along a cosine."""
     weight_decay: float = Field(0.01, ge=0)
+    """AdamW's decay of the weights."""
     label_smoothing: Share = 0.1
+    """Share of probability spread over the vocabulary."""
     clip: float = Field(1.0, gt=0)
     """Largest gradient norm."""
     checkpoint_steps: int = Field(100, ge=1)
@@ -140,6 +147,7 @@ class Training(Section):
     patience: int = Field(5, ge=1)
     """Validations without a better loss after which training stops; the best weights are kept."""
     seed: int = 17
+    """Seed of initial weights, batches and dropout."""
 
 
 class Decoding(Section):
@@ -148,6 +156,7 @@ class Decoding(Section):
     max_tokens: int = Field(32, ge=1)
     """Longest answer, in tokens."""
     length_penalty: float = Field(1.0, ge=0)
+    """Exponent of the length by which a beam's score is divided."""
     no_repeat_ngram: int = Field(3, ge=0)
     """Sequences of this many tokens may not repeat; 0 turns it off."""
 
@@ -171,6 +180,7 @@ class Scoring(Section):
     lead_after: str = ""
     """The lead baseline starts after this text in the source, where it occurs (`Description: `, say)."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Confidence of every interval."""
     resamples: int = Field(2_000, ge=100)
     """Paired bootstrap resamples."""
     judge_threshold: Share = 0.5
@@ -181,8 +191,11 @@ class Scoring(Section):
 
 class Serving(Section):
     host: str = "127.0.0.1"
+    """Address that the gateway listens on."""
     port: int = Field(8080, ge=0, le=65_535)
+    """Port that the gateway listens on."""
     decoding: Decoding = Decoding()
+    """How answers are decoded, in scoring as in serving."""
     quantisation: Literal["int8", "bfloat16", "float16", "float32"] = "int8"
     """Type of the served weights."""
     batch_tokens: int = Field(2_048, ge=16)
@@ -253,6 +266,7 @@ class Rollout(Section):
     traffic: Literal["live", "replay"] = "live"
     """`replay` sends held-out requests through the gateway while a rollout is open."""
     replay: Replay = Replay()
+    """The replayed traffic."""
 
     @model_validator(mode="after")
     def stages_rise(self) -> "Rollout":
@@ -271,18 +285,29 @@ class Schedule(Section):
 
 class Spec(Section):
     kind: Literal["seq2seq"] = "seq2seq"
+    """What is trained."""
     name: Name
     """The registered model's name; `NAME-prod` is the one that production reads."""
     task: Literal["summarization", "translation", "text2text"] = "text2text"
+    """What the model does, for its card."""
     data: Data
+    """Where the pairs come from, what is rejected, how they are split."""
     privacy: Privacy = Privacy()
+    """Which personal data is replaced."""
     tokens: TokensSection = TokensSection()
+    """Tokenizer and lengths."""
     training: Training = Training()
+    """The model and how it learns."""
     scoring: Scoring = Scoring()
+    """Metrics, baselines, gate."""
     serving: Serving = Serving()
+    """Gateway and engines."""
     slo: Slo = Slo()
+    """Promises to the users: what a rollout may spend."""
     rollout: Rollout = Rollout()
+    """Stages, tests, approval, traffic."""
     schedule: Schedule = Schedule()
+    """When the deployments run."""
 
 
 def load(path: Path) -> Spec:

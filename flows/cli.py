@@ -1,0 +1,205 @@
+"""The command line. Exit codes: 0 done (or waiting for an approval, said plainly), 1 a fault, 2 the user's mistake, 3 a gate closed."""
+
+import errno
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from flows.settings import Settings, spec_of
+from pipelines.errors import GateClosed, SeqlineError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+console = Console(highlight=False, soft_wrap=True)
+complaints = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Name = Annotated[str, typer.Argument(help="The model's name, or the path of its YAML.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_json: Json = False) -> None:
+    """Raw data to a version in production: every step that is not done yet."""
+    from flows import receipt
+    from pipelines.rollout.store import Store
+    from pipelines.spec import load
+
+    settings = Settings().apply()
+    model = load(spec)
+    store = Store(settings.database)
+    settings.folder()
+    store.create()
+    wanted = receipt.key(model, spec, settings)
+    done = receipt.find(model, wanted, settings)
+    if done and store.open_rollout(model.name) is None:
+        text = f"nothing to do: {model.name} {done.version} already comes from this data, spec and code"
+        report({"done": False, "name": model.name, "version": done.version, "why": text}, as_json, text)
+        return
+    from flows.retrain import run_here
+
+    run_here(spec, wanted, settings, console, as_json)
+
+
+@app.command()
+def rollout(
+    name: Name,
+    watch: Annotated[bool, typer.Option("--watch", help="Tick to the end, or to the approval.")] = False,
+    as_json: Json = False,
+) -> None:
+    """One tick of the controller: read everything anew, decide, apply."""
+    from flows import rollout as flow
+
+    settings = Settings().apply()
+    spec = spec_of(name, settings)
+    outcome = flow.watch(spec, settings).outcome if watch else flow.tick(spec, settings)
+    report({"open": outcome.open, "summary": outcome.summary, "reasons": outcome.reasons}, as_json, outcome.summary)
+
+
+@app.command()
+def serve(name: Name, parent: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
+    """The model's gateway, its engines and its judge, until SIGTERM."""
+    from flows.serve import serve as run
+
+    run(name, Settings().apply(), parent)
+
+
+@app.command()
+def up(name: Annotated[str, typer.Argument()] = "synopsis") -> None:
+    """Start Prefect (server and worker), MLflow and the gateway, and print their addresses."""
+    from flows import stack
+
+    for line in stack.up(name, Settings().apply()):
+        console.print(line)
+    console.print("stop them: make down")
+
+
+@app.command()
+def down() -> None:
+    """Stop what `up` started."""
+    from flows import stack
+
+    console.print("stopped" if stack.down(Settings().apply()) else "nothing runs")
+
+
+@app.command()
+def fetch(name: Name, version: str) -> None:
+    """Bring a version's verified files from the registry."""
+    from pipelines.registry import Registry
+
+    settings = Settings().apply()
+    console.print(Registry(settings.mlflow, settings.artifacts).fetch(name, version, settings.folder("live", name)).name)
+
+
+@app.command()
+def status(name: Name, as_json: Json = False) -> None:
+    """Whether the rollout is safe, and what serves now."""
+    from pipelines.rollout import status as rollout_status
+    from pipelines.rollout.store import Store
+
+    settings = Settings()
+    spec = spec_of(name, settings)
+    store = Store(settings.database)
+    store.create()
+    found = rollout_status.status(store, spec, time.time())
+    report(found, as_json, rollout_status.render(found))
+
+
+@app.command()
+def rollback(name: Name, why: Annotated[str, typer.Option(help="Goes into the history.")] = "", as_json: Json = False) -> None:
+    """Send everybody to the champion (or, when none is open, to the champion before it), now."""
+    from getpass import getuser
+
+    from pipelines.rollout import status as rollout_status
+    from pipelines.rollout.store import Store
+
+    settings = Settings()
+    spec = spec_of(name, settings)
+    said = rollout_status.rollback(Store(settings.database), spec.name, why, time.time(), getuser())
+    report({"done": said}, as_json, said)
+
+
+@app.command()
+def history(name: Name, as_json: Json = False) -> None:
+    """What was in production when, who let it in, on what evidence."""
+    from pipelines.registry import Registry
+    from rich.table import Table
+
+    settings = Settings().apply()
+    entries = Registry(settings.mlflow, settings.artifacts).history(spec_of(name, settings).name)
+    table = Table("when (UTC)", "version", "what", "who", "why", box=None)
+    for entry in entries:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.at))
+        table.add_row(when, entry.version, entry.event, entry.who, entry.why)
+    report([vars(entry) for entry in entries], as_json, table)
+
+
+@app.command()
+def lineage(name: Annotated[str, typer.Argument(help="NAME, NAME@champion or NAME@VERSION.")], as_json: Json = False) -> None:
+    """Which data, code, spec and approval made a version."""
+    from pipelines.registry import Registry
+
+    settings = Settings().apply()
+    model, _, reference = name.partition("@")
+    found = Registry(settings.mlflow, settings.artifacts).lineage(model, reference or "champion")
+    report(found, as_json, "\n".join(f"{key:20} {_short(value)}" for key, value in found.items()))
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of a model's YAML."""
+    from pipelines.spec import schema as spec_schema
+
+    sys.stdout.write(json.dumps(spec_schema(), indent=1) + "\n")
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    first = text.strip().splitlines()[0] if text.strip() else "-"
+    return first if first == text.strip() and len(first) <= 100 else first[:97] + "..."
+
+
+def report(content: Any, as_json: bool, shown: Any) -> None:
+    """Print `content` as JSON, or what is `shown` to a person."""
+    if as_json:
+        sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str, indent=1) + "\n")
+    else:
+        console.print(shown)
+
+
+def main() -> None:
+    try:
+        app()
+    except GateClosed as error:
+        complaints.print("\n".join([f"seqline: {error}", *(f"  {reason}" for reason in error.reasons)]), markup=False)
+        sys.exit(error.exit_code)
+    except SeqlineError as error:
+        complaints.print("\n".join(f"seqline: {line}" for line in str(error).splitlines()), markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complaints.print("seqline: stopped; the next run carries on from here")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            fault(error)
+        complaints.print("seqline: no space left on the disk: free some and run the same command again; nothing is lost")
+        sys.exit(1)
+    except Exception as error:
+        fault(error)
+
+
+def fault(error: Exception) -> None:
+    """A fault of ours: one line for the user, the traceback in the workspace's logs."""
+    path = Settings().folder("logs") / "faults.log"
+    with path.open("a") as stream:
+        stream.write(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + "".join(traceback.format_exception(error)) + "\n")
+    complaints.print(f"seqline: a fault: {type(error).__name__}: {str(error)[:300]} (traceback: {path})", markup=False)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

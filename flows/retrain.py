@@ -1,0 +1,152 @@
+"""The line: from raw data to a version in production.
+
+    raw ──▶ clean ──▶ dataset ──▶ tokens ──▶ weights ──▶ export ──▶ report ──▶ version ──▶ rollout
+"""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from filelock import FileLock, Timeout
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows import receipt
+from flows.rollout import Watched, watch
+from flows.settings import Settings
+from pipelines import artifact, dataset, encode, scoring, scrub, sources
+from pipelines.artifact import Report
+from pipelines.errors import GateClosed, Transient, UserError
+from pipelines.registry import Candidate, Lineage, Registry, Version
+from pipelines.rollout import controller
+from pipelines.rollout.store import Store
+from pipelines.scrub.audit import expire
+from pipelines.scrub.detect import placeholders
+from pipelines.spec import Spec, load
+from pipelines.training import base, export, fit
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What a retrain made. `watched` is None when the rollout was over before it began."""
+
+    version: Version
+    report: Report
+    watched: Watched
+
+
+def step(work: Callable[P, R]) -> Callable[P, R]:
+    """A pipeline step as a Prefect task. Steps are content-addressed themselves, so Prefect's own cache stays out of it."""
+
+    def transient(_task: object, _run: object, state: Any) -> bool:
+        return isinstance(state.result(raise_on_failure=False), Transient)
+
+    run: Any = task(
+        work,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=2,
+        retry_delay_seconds=[5, 30],
+        retry_condition_fn=transient,
+    )
+    return run  # type: ignore[no-any-return]
+
+
+@flow(name="retrain")
+def retrain(spec: str) -> str:
+    """The scheduled retrain: does nothing when neither data nor spec nor code changed."""
+    settings = Settings().apply()
+    path = Path(spec)
+    model = load(path)
+    with sole_retrain(model.name, settings):
+        wanted = receipt.key(model, path, settings)
+        done = receipt.find(model, wanted, settings)
+        if done and controller.open_rollout(Store(settings.database), model.name) is None:
+            return f"nothing to do: {model.name} {done.version} already comes from this data, spec and code"
+        return line(path, wanted, settings).watched.outcome.summary
+
+
+def line(path: Path, key: str, settings: Settings) -> Retrained:
+    """Every arrow of the picture, in order."""
+    spec = load(path)
+    work = settings.folder("work", spec.name)
+    quarantine = settings.quarantine(spec.name)
+    registry = Registry(settings.mlflow, settings.artifacts)
+    champion = registry.champion(spec.name)
+    serving_now = registry.fetch(spec.name, champion.version, settings.folder("live", spec.name)) if champion else None
+    expire(quarantine, spec.privacy.quarantine_days)
+
+    raw = step(sources.ingest)(spec.data.source, path.parent, settings.folder("cache"), quarantine)
+    clean = step(scrub.scrub)(raw, spec.privacy, work, quarantine)
+    pairs = step(dataset.split)(clean, spec.data, work)
+    pointer = step(dataset.publish)(pairs, spec.name, settings.project)
+    start = base.resolve(spec.training.base, path.parent, lambda: serving_now)
+    tokens = step(encode.encode)(pairs, spec.tokens, placeholders(spec.privacy), start, work)
+    weights = step(fit.fit)(tokens, spec.training, start, work)
+    exported = step(export.export)(weights, spec.serving.quantisation, work)
+    report = step(scoring.score)(exported, pairs, serving_now, spec.scoring, spec.serving.decoding, work)
+    passed(report)
+    lineage = lineage_of(path, pairs.sha256, pointer, settings)
+    candidate = Candidate(
+        key=artifact.digest(exported, report, spec),
+        export=exported, report=report, dataset=pairs, clean=clean, weights=weights,
+        privacy=spec.privacy.model_dump(mode="json"), decoding=spec.serving.decoding.model_dump(mode="json"), lineage=lineage,
+    )  # fmt: skip
+    version = step(registry.register)(spec.name, candidate)
+    shutil.copyfile(path, work / "spec.yaml")
+    store = Store(settings.database)
+    store.create()
+    controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
+    receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)
+    return Retrained(version, report, watch(spec, settings))
+
+
+def passed(report: Report) -> None:
+    """Raises GateClosed, with the reason of each closed rule."""
+    gate = json.loads((report.path / "gate.json").read_text())
+    if not gate["passed"]:
+        reasons = [f"{rule['rule']}: {rule['reason']}" for rule in gate["rules"] if not rule["passed"]]
+        raise GateClosed(f"the gate is closed; the whole report: {report.path / 'report.md'}", reasons)
+
+
+def lineage_of(path: Path, dataset_sha256: str, pointer: dataset.Pointer, settings: Settings) -> Lineage:
+    """Where a version comes from: spec, data, code and the versions of all that was installed."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=settings.project, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    constraints = settings.project / "infra" / "constraints.txt"
+    return Lineage(
+        spec=path.read_text(),
+        spec_sha256=artifact.file_sha256(path),
+        data_md5=pointer.md5,
+        data_dvc=pointer.text,
+        dataset_sha256=dataset_sha256,
+        commit=git("rev-parse", "HEAD"),
+        dirty=bool(git("status", "--porcelain", "--", ":!data.dvc")),
+        constraints_sha256=artifact.file_sha256(constraints) if constraints.is_file() else "",
+    )
+
+
+@contextmanager
+def sole_retrain(name: str, settings: Settings) -> Iterator[None]:
+    """Hold the retrain's lock; the system frees it when its holder is killed.
+
+    Raises:
+        UserError: another retrain of this model runs on this machine.
+    """
+    try:
+        with FileLock(settings.folder("run") / f"retrain-{name}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise UserError(f"{name}: another retrain is at work: let it end, or stop it first") from None

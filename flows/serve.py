@@ -1,0 +1,158 @@
+"""A model's gateway: run one here, or attach to the one that runs, or own one for the length of a flow."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flows.settings import Settings, find_spec
+from pipelines import artifact
+from pipelines.errors import SeqlineError, UserError
+from pipelines.rollout.store import Store
+from pipelines.spec import Spec, load
+
+START_SECONDS = 120.0
+
+
+def serve(name: str, settings: Settings) -> None:
+    """Run the gateway of `name`, its engines and its judge until SIGTERM.
+
+    Raises:
+        UserError: its address is taken.
+    """
+    from pipelines import serving
+
+    path = find_spec(name, settings)
+    spec = load(path)
+    store = Store(settings.database)
+    store.create()
+    with judge(spec, settings) as judge_url:
+        serving.serve(
+            spec,
+            store,
+            fetch=lambda version: fetch(spec.name, version, settings),
+            key=settings.hmac_key,
+            judge_url=judge_url,
+        )
+
+
+def fetch(name: str, version: str, settings: Settings) -> Path:
+    """The verified files of a version, brought from the registry if they are not here.
+
+    The registry is asked in a process of its own: MLflow would cost a gateway 400 MB that it never needs again.
+    """
+    live = settings.folder("live", name)
+    if artifact.existing(artifact.Export, live / version):
+        return live / version
+    command = [sys.executable, "-m", "flows.cli", "fetch", name, version]
+    done = subprocess.run(command, capture_output=True, text=True, env=settings.environment(), check=False)
+    if done.returncode:
+        raise SeqlineError(f"{name} {version}: {done.stderr.strip() or 'fetch failed'}")
+    return live / version
+
+
+@contextmanager
+def child(command: list[str], log: Path, settings: Settings, *, stdout: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run `command` until the block ends; what it says goes to `log`, unless `stdout` is a pipe for the caller to read."""
+    with log.open("a") as stream:
+        process = subprocess.Popen(command, stdout=stdout or stream, stderr=stream, text=True, env=settings.environment())
+    with process:
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def stop(process: subprocess.Popen[str], patience: float = 30) -> None:
+    """SIGTERM, then SIGKILL after `patience` seconds."""
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def judge(spec: Spec, settings: Settings) -> Iterator[str]:
+    """The judge's own process; yields its address."""
+    command = [
+        *(sys.executable, "-m", "flows.judge", "--name", spec.name, "--database", settings.database),
+        *("--threshold", str(spec.scoring.judge_threshold), "--port", "0", "--parent", str(os.getpid())),
+    ]
+    log = settings.folder("logs") / f"judge-{spec.name}.log"
+    with child(command, log, settings, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        if not line:
+            raise SeqlineError(f"the judge did not start: see {log.name} in the workspace's logs")
+        yield f"http://127.0.0.1:{json.loads(line)['port']}"
+
+
+def running(spec: Spec) -> bool:
+    """Whether the gateway of this model answers at its address.
+
+    Raises:
+        UserError: something else holds the port.
+    """
+    url = address(spec)
+    try:
+        health = httpx.get(f"{url}/healthz", timeout=5, trust_env=False)
+        model = health.json()["model"]
+    except httpx.TransportError:
+        return False
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{url} is held by something that is not a seqline gateway: stop it, or set serving.port") from None
+    if model != spec.name:
+        raise UserError(f"{url} is the gateway of {model}: stop it, or give {spec.name} another serving.port")
+    return True
+
+
+def address(spec: Spec) -> str:
+    return f"http://{spec.serving.host}:{spec.serving.port}"
+
+
+@contextmanager
+def gateway(spec: Spec, settings: Settings) -> Iterator[str]:
+    """The address of the model's gateway: the running one, or one that lives as long as the block."""
+    if running(spec):
+        yield address(spec)
+        return
+    log = settings.folder("logs") / f"gateway-{spec.name}.log"
+    command = [sys.executable, "-m", "flows.cli", "serve", str(find_spec(spec.name, settings)), "--parent", str(os.getpid())]
+    with child(command, log, settings) as process:
+        deadline = time.monotonic() + START_SECONDS
+        while not running(spec):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SeqlineError(f"the gateway did not start: see {log.name} in the workspace's logs")
+            time.sleep(0.2)
+        yield address(spec)
+
+
+@contextmanager
+def traffic(spec: Spec, url: str, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Held-out requests through the gateway, where the spec says `rollout.traffic: replay`.
+
+    Yields what the replay counted (sent, ok, failed, p50_ms, p99_ms), filled when the block ends.
+    """
+    counted: dict[str, Any] = {}
+    if spec.rollout.traffic != "replay":
+        yield counted
+        return
+    replay = spec.rollout.replay
+    command = [
+        *(sys.executable, "-m", "pipelines.rollout.replay", "--parquet", str(settings.project / "data" / spec.name / "test.parquet")),
+        *("--url", url, "--rate", str(replay.rate), "--users", str(replay.users), "--parent", str(os.getpid())),
+    ]
+    log = settings.folder("logs") / f"replay-{spec.name}.log"
+    with child(command, log, settings, stdout=subprocess.PIPE) as process:
+        yield counted
+        stop(process)
+        counted.update(json.loads((process.stdout.read() if process.stdout else "") or "{}"))

@@ -1,0 +1,127 @@
+"""The environment, read in one place: where things lie, which servers are used, what the dependencies may do.
+
+    SEQLINE_PROJECT       the folder with models/ and data.dvc, the current one by default
+    SEQLINE_HOME          the workspace, `.seqline` in the project by default
+    SEQLINE_DATABASE      the rollout database (SQLAlchemy URL)
+    SEQLINE_HMAC_KEY      key of the senders' pseudonyms; by default made once and kept in the workspace
+    SEQLINE_MLFLOW_UI     where people open MLflow
+    MLFLOW_TRACKING_URI   the registry
+    PREFECT_API_URL       a running Prefect server; without one a flow brings its own
+"""
+
+import os
+import secrets
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from pipelines.errors import UserError
+from pipelines.spec import Spec, load
+
+DEPENDENCY_DEFAULTS = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # An in-process server can need more than a minute beside a training on two cores.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(frozen=True)
+
+    project_folder: Path = Field(Path(), validation_alias="SEQLINE_PROJECT")
+    home: Path | None = Field(None, validation_alias="SEQLINE_HOME")
+    database_url: str | None = Field(None, validation_alias="SEQLINE_DATABASE")
+    hmac_key_hex: str | None = Field(None, validation_alias="SEQLINE_HMAC_KEY")
+    mlflow_url: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
+    mlflow_ui_url: str = Field("http://127.0.0.1:5000", validation_alias="SEQLINE_MLFLOW_UI")
+
+    @cached_property
+    def project(self) -> Path:
+        return self.project_folder.resolve()
+
+    @cached_property
+    def workspace(self) -> Path:
+        return (self.home or self.project / ".seqline").resolve()
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.workspace / 'rollout.db'}"
+
+    @property
+    def mlflow(self) -> str:
+        return self.mlflow_url or f"sqlite:///{self.workspace / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.workspace / "mlartifacts"
+
+    @property
+    def mlflow_ui(self) -> str:
+        return self.mlflow_url if self.mlflow_url and self.mlflow_url.startswith("http") else self.mlflow_ui_url
+
+    @cached_property
+    def hmac_key(self) -> bytes:
+        """The key of the senders' pseudonyms: 32 bytes, made on first use."""
+        if self.hmac_key_hex:
+            return bytes.fromhex(self.hmac_key_hex)
+        path = self.folder("run") / "hmac.key"
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+                stream.write(secrets.token_hex(32))
+        except FileExistsError:
+            pass
+        return bytes.fromhex(path.read_text())
+
+    def folder(self, *parts: str) -> Path:
+        """A folder of the workspace, made if missing."""
+        path = self.workspace.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def quarantine(self, name: str) -> Path:
+        """Where raw text of `name` may lie: readable by its owner alone."""
+        path = self.folder("quarantine", name)
+        path.chmod(0o700)
+        path.parent.chmod(0o700)
+        return path
+
+    def environment(self) -> dict[str, str]:
+        """What a child process, and each dependency in this one, should find in its environment."""
+        defaults = {**DEPENDENCY_DEFAULTS, "PREFECT_HOME": str(self.workspace / "prefect")}
+        return {**defaults, **os.environ, "SEQLINE_PROJECT": str(self.project), "SEQLINE_HOME": str(self.workspace)}
+
+    def apply(self) -> "Settings":
+        """Set the dependencies' environment in this process; call it before they are imported."""
+        os.environ.update(self.environment())
+        return self
+
+
+def find_spec(name: str, settings: Settings) -> Path:
+    """The spec of `name`: a path, a YAML in models/ that says `name: NAME`, or the one last trained here.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    for path in sorted((settings.project / "models").glob("*.yaml")):
+        if f"\nname: {name}\n" in "\n" + path.read_text() + "\n":
+            return path
+    trained = settings.workspace / "work" / name / "spec.yaml"
+    if trained.is_file():
+        return trained
+    raise UserError(f"{name}: no YAML in models/ has this name: see `ls models/`, or give the path of its YAML")
+
+
+def spec_of(name: str, settings: Settings) -> Spec:
+    return load(find_spec(name, settings))

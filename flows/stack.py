@@ -1,0 +1,158 @@
+"""Everything that a scheduled, unattended model needs, on one machine: Prefect server and worker, MLflow, gateway.
+
+The processes are those of infra/Procfile, kept by honcho in a session of their own: `up` starts it and waits until each
+address answers, `down` stops it.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from flows.serve import address
+from flows.settings import Settings, spec_of
+from pipelines.errors import SeqlineError, UserError
+
+POOL = "seqline"
+START_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Address:
+    what: str
+    url: str
+    health: str
+
+
+def addresses(name: str, settings: Settings) -> list[Address]:
+    gateway = address(spec_of(name, settings))
+    return [
+        Address("Prefect (flows, schedules)", "http://127.0.0.1:4200", "http://127.0.0.1:4200/api/health"),
+        Address("MLflow (versions, approvals)", "http://127.0.0.1:5000", "http://127.0.0.1:5000/health"),
+        Address("gateway (POST /v1/generate)", gateway, f"{gateway}/healthz"),
+    ]
+
+
+def environment(name: str, settings: Settings) -> dict[str, str]:
+    """What the Procfile's processes find; the tools of this virtual environment come first on the PATH."""
+    tools = Path(sys.executable).parent
+    return {
+        **settings.environment(),
+        "MLFLOW_TRACKING_URI": settings.mlflow,
+        "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PREFECT_API_URL": "http://127.0.0.1:4200/api",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+        "SEQLINE_ARTIFACTS": str(settings.artifacts),
+        "SEQLINE_MODEL": name,
+    }
+
+
+def up(name: str, settings: Settings) -> Iterator[str]:
+    """Start the stack and yield a line for each address as soon as it answers.
+
+    Raises:
+        SeqlineError: a process died, or an address did not answer in time.
+    """
+    if running(settings) is None:
+        from pipelines.registry import Registry
+
+        Registry(settings.mlflow, settings.artifacts)  # MLflow's tables are made once, before two processes open them
+        log = settings.folder("logs") / "stack.log"
+        command = [sys.executable, "-m", "honcho", "-f", "infra/Procfile", "-d", str(settings.project), "start", "--no-colour"]
+        with log.open("a") as stream:
+            process = subprocess.Popen(
+                command,
+                cwd=settings.project,
+                env=environment(name, settings),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+        started = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
+        _pidfile(settings).write_text(json.dumps(started))
+    for place in addresses(name, settings):
+        _wait(place, settings)
+        yield f"{place.what:30} {place.url}"
+
+
+def _wait(place: Address, settings: Settings) -> None:
+    def answers() -> None:
+        if running(settings) is None:
+            raise SeqlineError(f"{place.what}: the stack stopped: see logs/stack.log in the workspace")
+        httpx.get(place.health, timeout=5, trust_env=False)
+
+    try:
+        unreachable = retry_if_exception_type(httpx.TransportError)
+        Retrying(stop=stop_after_delay(START_SECONDS), wait=wait_fixed(0.5), retry=unreachable)(answers)
+    except RetryError:
+        raise SeqlineError(f"{place.what}: {place.url} does not answer: see logs/stack.log in the workspace") from None
+
+
+def down(settings: Settings) -> bool:
+    """Stop the stack; False when none runs."""
+    process = running(settings)
+    if process is None:
+        return False
+    family = [process, *process.children(recursive=True)]
+    process.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=30)
+    for survivor in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            survivor.kill()
+    _pidfile(settings).unlink(missing_ok=True)
+    return True
+
+
+def running(settings: Settings) -> psutil.Process | None:
+    """The stack's process, if it runs (a pid that was given to another process meanwhile does not count)."""
+    path = _pidfile(settings)
+    if not path.is_file():
+        return None
+    started = json.loads(path.read_text())
+    try:
+        process = psutil.Process(started["pid"])
+        alive = process.create_time() == started["created"] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if alive else None
+
+
+def _pidfile(settings: Settings) -> Path:
+    return settings.folder("run") / "stack.json"
+
+
+def worker() -> None:
+    """Deploy infra/prefect.yaml and become the worker of its pool, once the server answers.
+
+    Raises:
+        UserError: the server does not answer.
+    """
+    from flows.zombies import bury_pool
+
+    def answers() -> None:
+        httpx.get(f"{os.environ['PREFECT_API_URL']}/health", timeout=5, trust_env=False).raise_for_status()
+
+    try:
+        Retrying(stop=stop_after_delay(START_SECONDS), wait=wait_fixed(0.5), retry=retry_if_exception_type(httpx.HTTPError))(answers)
+    except RetryError:
+        raise UserError(f"{os.environ['PREFECT_API_URL']} does not answer: start the Prefect server first") from None
+    prefect = [sys.executable, "-m", "prefect"]
+    subprocess.run([*prefect, "work-pool", "create", POOL, "--type", "process", "--overwrite"], check=True)
+    subprocess.run([*prefect, "--no-prompt", "deploy", "--all", "--prefect-file", "infra/prefect.yaml"], check=True)
+    bury_pool(POOL)
+    os.execv(sys.executable, [*prefect, "worker", "start", "--pool", POOL, "--type", "process"])  # noqa: S606
+
+
+if __name__ == "__main__":
+    worker()

@@ -1,0 +1,60 @@
+"""Prefect runs whose process was killed: Prefect shows them RUNNING for ever, and their slots block the next ones.
+
+A run is dead for certain in two cases: we hold the lock that it held (the system freed it with its process), or its
+process was on this machine and is gone.
+"""
+
+import socket
+
+import psutil
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.runtime import flow_run
+from prefect.states import Crashed
+
+ALIVE = FlowRunFilter(
+    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]))
+)
+
+
+def bury_rivals(flow: str, parameter: str, value: str) -> int:
+    """Mark every other unfinished run of `flow` with this parameter as crashed: we hold the lock that it held."""
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])), flow_run_filter=ALIVE)
+        own = flow_run.get_id()
+        dead = [run for run in found if run.parameters.get(parameter) == value and str(run.id) != own]
+        return _bury(client, [run for run in dead if run.state_type == StateType.RUNNING])
+
+
+def bury_pool(pool: str) -> int:
+    """Mark as crashed every unfinished run of `pool` whose process was on this machine and is gone.
+
+    A run that no process took yet (PENDING, no pid) is taken for dead too: call this before the machine's worker starts.
+    """
+    with get_client(sync_client=True) as client:
+        of_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+        found = client.read_flow_runs(work_pool_filter=of_pool, flow_run_filter=ALIVE)
+        return _bury(client, [run for run in found if _gone(run.infrastructure_pid)])
+
+
+def _gone(infrastructure: str | None) -> bool:
+    """Prefect's process worker writes `host:pid`."""
+    if infrastructure is None:
+        return True
+    host, _, pid = infrastructure.rpartition(":")
+    return host == socket.gethostname() and not psutil.pid_exists(int(pid))
+
+
+def _bury(client: SyncPrefectClient, runs: list[FlowRun]) -> int:
+    for run in runs:
+        client.set_flow_run_state(run.id, Crashed(message="its process was killed; the next run carries on"), force=True)
+    return len(runs)
