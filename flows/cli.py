@@ -1,4 +1,7 @@
-"""The command line. Exit codes: 0 done (or waiting for an approval, said plainly), 1 a fault, 2 the user's mistake, 3 a gate closed."""
+"""The command line.
+
+Exit codes: 0 done (or waiting for an approval, said plainly), 1 a fault, 2 the user's mistake, 3 a gate closed.
+"""
 
 import errno
 import json
@@ -31,18 +34,21 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
 
     settings = Settings().apply()
     model = load(spec)
-    store = Store(settings.database)
     settings.folder()
+    store = Store(settings.database)
     store.create()
-    wanted = receipt.key(model, spec, settings)
-    done = receipt.find(model, wanted, settings)
+    done = receipt.find(model, receipt.key(model, spec, settings), settings)
     if done and store.open_rollout(model.name) is None:
         text = f"nothing to do: {model.name} {done.version} already comes from this data, spec and code"
-        report({"done": False, "name": model.name, "version": done.version, "why": text}, as_json, text)
+        report({"name": model.name, "version": done.version, "why": text}, as_json, text)
         return
-    from flows.retrain import run_here
+    # Prefect and what it brings cost seconds: only now that there is work.
+    from flows import summary
+    from flows.retrain import retrain as flow
 
-    run_here(spec, wanted, settings, console, as_json)
+    made = flow(str(spec))
+    if made:
+        report(summary.facts(made, settings), as_json, "\n".join(summary.lines(made, settings)))
 
 
 @app.command()
@@ -64,8 +70,11 @@ def rollout(
 def serve(name: Name, parent: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """The model's gateway, its engines and its judge, until SIGTERM."""
     from flows.serve import serve as run
+    from pipelines.processes import end_with
 
-    run(name, Settings().apply(), parent)
+    if parent:
+        end_with(parent)
+    run(name, Settings().apply())
 
 
 @app.command()
@@ -126,15 +135,17 @@ def rollback(name: Name, why: Annotated[str, typer.Option(help="Goes into the hi
 @app.command()
 def history(name: Name, as_json: Json = False) -> None:
     """What was in production when, who let it in, on what evidence."""
-    from pipelines.registry import Registry
     from rich.table import Table
+
+    from pipelines.registry import Registry
 
     settings = Settings().apply()
     entries = Registry(settings.mlflow, settings.artifacts).history(spec_of(name, settings).name)
-    table = Table("when (UTC)", "version", "what", "who", "why", box=None)
+    table = Table("when (UTC)", "version", "what", "detail", box=None)
     for entry in entries:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.at))
-        table.add_row(when, entry.version, entry.event, entry.who, entry.why)
+        detail = "; ".join(f"{key}: {_short(value)}" for key, value in entry.detail.items() if value)
+        table.add_row(when, entry.version, entry.event, detail)
     report([vars(entry) for entry in entries], as_json, table)
 
 

@@ -1,6 +1,6 @@
 """The line: from raw data to a version in production.
 
-    raw ──▶ clean ──▶ dataset ──▶ tokens ──▶ weights ──▶ export ──▶ report ──▶ version ──▶ rollout
+raw ──▶ clean ──▶ dataset ──▶ tokens ──▶ weights ──▶ export ──▶ report ──▶ version ──▶ rollout
 """
 
 import json
@@ -15,13 +15,15 @@ from typing import Any, ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import receipt
 from flows.rollout import Watched, watch
 from flows.settings import Settings
+from flows.zombies import bury_rivals
 from pipelines import artifact, dataset, encode, scoring, scrub, sources
-from pipelines.artifact import Report
+from pipelines.artifact import Clean, Dataset, Report
 from pipelines.errors import GateClosed, Transient, UserError
 from pipelines.registry import Candidate, Lineage, Registry, Version
 from pipelines.rollout import controller
@@ -37,9 +39,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Retrained:
-    """What a retrain made. `watched` is None when the rollout was over before it began."""
+    """What a retrain made: the version, and how its rollout stood when the watch ended."""
 
+    spec: Spec
     version: Version
+    clean: Clean
+    pairs: Dataset
     report: Report
     watched: Watched
 
@@ -50,64 +55,69 @@ def step(work: Callable[P, R]) -> Callable[P, R]:
     def transient(_task: object, _run: object, state: Any) -> bool:
         return isinstance(state.result(raise_on_failure=False), Transient)
 
-    run: Any = task(
-        work,
+    as_task: Any = task(
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=2,
         retry_delay_seconds=[5, 30],
         retry_condition_fn=transient,
     )
-    return run  # type: ignore[no-any-return]
+    run: Callable[P, R] = as_task(work)
+    return run
 
 
-@flow(name="retrain")
-def retrain(spec: str) -> str:
-    """The scheduled retrain: does nothing when neither data nor spec nor code changed."""
+@flow(name="retrain", flow_run_name="{spec}")
+def retrain(spec: str) -> Retrained | None:
+    """From raw data to a version in production; None when neither source nor spec nor code changed since the last time."""
     settings = Settings().apply()
     path = Path(spec)
     model = load(path)
     with sole_retrain(model.name, settings):
-        wanted = receipt.key(model, path, settings)
-        done = receipt.find(model, wanted, settings)
-        if done and controller.open_rollout(Store(settings.database), model.name) is None:
-            return f"nothing to do: {model.name} {done.version} already comes from this data, spec and code"
-        return line(path, wanted, settings).watched.outcome.summary
+        bury_rivals("retrain", "spec", spec)
+        store = Store(settings.database)
+        store.create()
+        key = receipt.key(model, path, settings)
+        if receipt.find(model, key, settings) and store.open_rollout(model.name) is None:
+            return None
+        return line(model, path, key, store, settings)
 
 
-def line(path: Path, key: str, settings: Settings) -> Retrained:
+def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> Retrained:
     """Every arrow of the picture, in order."""
-    spec = load(path)
-    work = settings.folder("work", spec.name)
-    quarantine = settings.quarantine(spec.name)
+    work, quarantine = settings.folder("work", spec.name), settings.quarantine(spec.name)
     registry = Registry(settings.mlflow, settings.artifacts)
     champion = registry.champion(spec.name)
-    serving_now = registry.fetch(spec.name, champion.version, settings.folder("live", spec.name)) if champion else None
+    in_production = registry.fetch(spec.name, champion.version, settings.folder("live", spec.name)) if champion else None
     expire(quarantine, spec.privacy.quarantine_days)
 
     raw = step(sources.ingest)(spec.data.source, path.parent, settings.folder("cache"), quarantine)
     clean = step(scrub.scrub)(raw, spec.privacy, work, quarantine)
     pairs = step(dataset.split)(clean, spec.data, work)
     pointer = step(dataset.publish)(pairs, spec.name, settings.project)
-    start = base.resolve(spec.training.base, path.parent, lambda: serving_now)
+    start = base.resolve(spec.training.base, path.parent, lambda: in_production)
     tokens = step(encode.encode)(pairs, spec.tokens, placeholders(spec.privacy), start, work)
     weights = step(fit.fit)(tokens, spec.training, start, work)
     exported = step(export.export)(weights, spec.serving.quantisation, work)
-    report = step(scoring.score)(exported, pairs, serving_now, spec.scoring, spec.serving.decoding, work)
+    report = step(scoring.score)(exported, pairs, in_production, spec.scoring, spec.serving.decoding, work)
+    create_markdown_artifact((report.path / "report.md").read_text(), key=f"report-{spec.name}")
     passed(report)
-    lineage = lineage_of(path, pairs.sha256, pointer, settings)
     candidate = Candidate(
-        key=artifact.digest(exported, report, spec),
-        export=exported, report=report, dataset=pairs, clean=clean, weights=weights,
-        privacy=spec.privacy.model_dump(mode="json"), decoding=spec.serving.decoding.model_dump(mode="json"), lineage=lineage,
-    )  # fmt: skip
+        key=artifact.digest(exported, pairs, spec),
+        task=spec.task,
+        export=exported,
+        report=report,
+        dataset=pairs,
+        clean=clean,
+        weights=weights,
+        privacy=spec.privacy.model_dump(mode="json"),
+        decoding=spec.serving.decoding.model_dump(mode="json"),
+        lineage=lineage_of(spec, path, pointer, settings),
+    )
     version = step(registry.register)(spec.name, candidate)
     shutil.copyfile(path, work / "spec.yaml")
-    store = Store(settings.database)
-    store.create()
     controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
     receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)
-    return Retrained(version, report, watch(spec, settings))
+    return Retrained(spec, version, clean, pairs, report, watch(spec, settings))
 
 
 def passed(report: Report) -> None:
@@ -118,7 +128,7 @@ def passed(report: Report) -> None:
         raise GateClosed(f"the gate is closed; the whole report: {report.path / 'report.md'}", reasons)
 
 
-def lineage_of(path: Path, dataset_sha256: str, pointer: dataset.Pointer, settings: Settings) -> Lineage:
+def lineage_of(spec: Spec, path: Path, pointer: dataset.Pointer, settings: Settings) -> Lineage:
     """Where a version comes from: spec, data, code and the versions of all that was installed."""
 
     def git(*arguments: str) -> str:
@@ -127,11 +137,10 @@ def lineage_of(path: Path, dataset_sha256: str, pointer: dataset.Pointer, settin
 
     constraints = settings.project / "infra" / "constraints.txt"
     return Lineage(
-        spec=path.read_text(),
+        spec=spec.model_dump(mode="json"),
         spec_sha256=artifact.file_sha256(path),
         data_md5=pointer.md5,
         data_dvc=pointer.text,
-        dataset_sha256=dataset_sha256,
         commit=git("rev-parse", "HEAD"),
         dirty=bool(git("status", "--porcelain", "--", ":!data.dvc")),
         constraints_sha256=artifact.file_sha256(constraints) if constraints.is_file() else "",

@@ -27,14 +27,14 @@ def serve(name: str, settings: Settings) -> None:
     Raises:
         UserError: its address is taken.
     """
-    from pipelines import serving
+    from pipelines.serving.server import serve as run
 
     path = find_spec(name, settings)
     spec = load(path)
     store = Store(settings.database)
     store.create()
     with judge(spec, settings) as judge_url:
-        serving.serve(
+        run(
             spec,
             store,
             fetch=lambda version: fetch(spec.name, version, settings),
@@ -82,7 +82,7 @@ def stop(process: subprocess.Popen[str], patience: float = 30) -> None:
 
 @contextmanager
 def judge(spec: Spec, settings: Settings) -> Iterator[str]:
-    """The judge's own process; yields its address."""
+    """The judge's own process; yields the address that takes pairs."""
     command = [
         *(sys.executable, "-m", "flows.judge", "--name", spec.name, "--database", settings.database),
         *("--threshold", str(spec.scoring.judge_threshold), "--port", "0", "--parent", str(os.getpid())),
@@ -93,7 +93,7 @@ def judge(spec: Spec, settings: Settings) -> Iterator[str]:
         line = process.stdout.readline()
         if not line:
             raise SeqlineError(f"the judge did not start: see {log.name} in the workspace's logs")
-        yield f"http://127.0.0.1:{json.loads(line)['port']}"
+        yield f"http://127.0.0.1:{json.loads(line)['port']}/pairs"
 
 
 def running(spec: Spec) -> bool:
@@ -148,7 +148,13 @@ def traffic(spec: Spec, url: str, settings: Settings) -> Iterator[dict[str, Any]
         return
     replay = spec.rollout.replay
     command = [
-        *(sys.executable, "-m", "pipelines.rollout.replay", "--parquet", str(settings.project / "data" / spec.name / "test.parquet")),
+        *(
+            sys.executable,
+            "-m",
+            "pipelines.rollout.replay",
+            "--parquet",
+            str(settings.project / "data" / spec.name / "test.parquet"),
+        ),
         *("--url", url, "--rate", str(replay.rate), "--users", str(replay.users), "--parent", str(os.getpid())),
     ]
     log = settings.folder("logs") / f"replay-{spec.name}.log"

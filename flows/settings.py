@@ -1,12 +1,12 @@
 """The environment, read in one place: where things lie, which servers are used, what the dependencies may do.
 
-    SEQLINE_PROJECT       the folder with models/ and data.dvc, the current one by default
-    SEQLINE_HOME          the workspace, `.seqline` in the project by default
-    SEQLINE_DATABASE      the rollout database (SQLAlchemy URL)
-    SEQLINE_HMAC_KEY      key of the senders' pseudonyms; by default made once and kept in the workspace
-    SEQLINE_MLFLOW_UI     where people open MLflow
-    MLFLOW_TRACKING_URI   the registry
-    PREFECT_API_URL       a running Prefect server; without one a flow brings its own
+SEQLINE_PROJECT       the folder with models/ and data.dvc, the current one by default
+SEQLINE_HOME          the workspace, `.seqline` in the project by default
+SEQLINE_DATABASE      the rollout database (SQLAlchemy URL)
+SEQLINE_HMAC_KEY      key of the senders' pseudonyms; by default made once and kept in the workspace
+SEQLINE_MLFLOW_UI     where people open MLflow
+MLFLOW_TRACKING_URI   the registry
+PREFECT_API_URL       a running Prefect server; without one a flow brings its own
 """
 
 import os
@@ -26,6 +26,8 @@ DEPENDENCY_DEFAULTS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # MLflow's job runners (six processes, 250 MB each) serve features that seqline does not use.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "PREFECT_CLI_PROMPT": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +143,9 @@ def worker() -> None:
         httpx.get(f"{os.environ['PREFECT_API_URL']}/health", timeout=5, trust_env=False).raise_for_status()
 
     try:
-        Retrying(stop=stop_after_delay(START_SECONDS), wait=wait_fixed(0.5), retry=retry_if_exception_type(httpx.HTTPError))(answers)
+        Retrying(stop=stop_after_delay(START_SECONDS), wait=wait_fixed(0.5), retry=retry_if_exception_type(httpx.HTTPError))(
+            answers
+        )
     except RetryError:
         raise UserError(f"{os.environ['PREFECT_API_URL']} does not answer: start the Prefect server first") from None
     prefect = [sys.executable, "-m", "prefect"]

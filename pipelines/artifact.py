@@ -137,7 +137,7 @@ def make(kind: type[A], folder: Path, write: Callable[[Path], None], *, mode: in
     try:
         write(building)
         sha256 = seal(building)
-        os.replace(building, folder)
+        building.replace(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return kind(folder, sha256)

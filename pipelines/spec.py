@@ -183,7 +183,7 @@ class Scoring(Section):
     """Confidence of every interval."""
     resamples: int = Field(2_000, ge=100)
     """Paired bootstrap resamples."""
-    judge_threshold: Share = 0.5
+    judge_threshold: Share = 0.75
     """Share of an output's content words without support in the source from which the judge flags it."""
     gate: Gate = Gate()
     """What a version needs to be let into a rollout."""
@@ -230,7 +230,7 @@ class Slo(Section):
     latency: Latency = Latency(objective=0.99, target_ms=1_000)
     """Requests answered within the target."""
     judged: Share = 0.25
-    """Share of requests whose answers the judge reads, chosen by hash, alike in both arms. Its flags only compare canary and champion."""
+    """Share of requests whose answers the judge reads, alike in both arms. Its flags only compare canary and champion."""
 
 
 class Stage(Section):
@@ -338,10 +338,10 @@ def load(path: Path) -> Spec:
 def _rules(error: ValidationError) -> Iterable[str]:
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"] if part not in ("debian", "files")) or "spec"
-        yield f"{key}: {_rule(item['type'], item['msg'], item.get('ctx', {}), item['input'])}"
+        yield f"{key}: {_rule(item['type'], item['msg'], item['input'])}"
 
 
-def _rule(kind: str, message: str, context: dict[str, Any], given: object) -> str:
+def _rule(kind: str, message: str, given: object) -> str:
     if kind == "extra_forbidden":
         return "unknown key: remove it, or see `seqline schema` for the keys there are"
     if kind == "missing":

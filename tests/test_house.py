@@ -16,6 +16,7 @@ LEAVES = {
     "artifact", "decode", "errors", "spec", "registry", "scrub.detect",
     "rollout.evidence", "rollout.store", "processes",
 }  # fmt: skip
+PARTS = {"splits": "dataset", "duplicates": "dataset"}  # a step in more than one file, without a package of its own
 OWNERS = {
     "prefect": ("flows",),
     "dvc": ("pipelines.dataset",),
@@ -43,7 +44,8 @@ def imports(path: Path) -> set[str]:
 
 
 def step_of(name: str) -> str:
-    return name.split(".")[1] if name.count(".") else ""
+    first = name.split(".")[1] if name.count(".") else ""
+    return PARTS.get(first, first)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module)

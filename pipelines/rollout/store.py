@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from pipelines.errors import SeqlineError, Transient
+from pipelines.errors import Transient
 
 LEASE_SECONDS = 30.0
 
@@ -75,6 +75,14 @@ decisions = sa.Table(
     sa.Column("numbers", sa.JSON, nullable=False),
 )
 
+# Users whose first bad answer was bet on in a rollout ("SLI:user"): large, so not in the state.
+counted = sa.Table(
+    "counted",
+    metadata,
+    sa.Column("rollout", sa.Integer, sa.ForeignKey("rollouts.id"), primary_key=True),
+    sa.Column("key", sa.String(96), primary_key=True),
+)
+
 outbox = sa.Table(
     "outbox",
     metadata,
@@ -132,7 +140,22 @@ class Journal:
     offsets: Mapping[str, int] = field(default_factory=dict)
 
 
-class Stale(SeqlineError):
+@dataclass(frozen=True)
+class Rollout:
+    """A row of `rollouts`; `outcome` is None while it is open."""
+
+    id: int
+    name: str
+    version: str
+    champion: str | None
+    state: Mapping[str, Any]
+    offsets: Mapping[str, int]
+    outcome: str | None
+    opened_at: float
+    closed_at: float | None
+
+
+class Stale(Transient):
     """Somebody else moved the route since it was read; read again and decide again."""
 
 
@@ -195,6 +218,15 @@ class Store:
                 return self.route(name, own)
         row = connection.execute(sa.select(routes).where(routes.c.name == name)).mappings().first()
         return Route(**{k: v for k, v in row.items() if k != "name"}) if row else None
+
+    def open_rollout(self, name: str, connection: sa.Connection | None = None) -> Rollout | None:
+        """The rollout of `name` that is open, if any; locked to the end of the transaction."""
+        if connection is None:
+            with self.transaction() as own:
+                return self.open_rollout(name, own)
+        query = sa.select(rollouts).where(rollouts.c.name == name, rollouts.c.outcome.is_(None)).with_for_update()
+        row = connection.execute(query).mappings().first()
+        return Rollout(**row) if row else None
 
     def set_route(self, name: str, route: Route, connection: sa.Connection) -> Route:
         """Replace the route read as `route.generation` by `route`; its generation rises by one.

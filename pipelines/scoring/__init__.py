@@ -1,0 +1,119 @@
+"""Score an Export: decode the held-out sources with the very files that will serve, beside baselines of the same run."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import artifact, spec
+from pipelines.artifact import Dataset, Export, Report
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from pipelines.scoring.measure import HeldOut
+
+CODE_VERSION = 1
+SAMPLES = 10  # outputs shown in the report
+CHUNK = 128  # sources decoded between two moves of the progress bar
+THREADS = 4
+
+
+def score(
+    export: Export, dataset: Dataset, champion: Path | None, scoring: spec.Scoring, decoding: spec.Decoding, out: Path
+) -> Report:
+    """Decode the test split with `export` (and with the `champion`'s Export folder, if there is one) and judge the outputs.
+
+    The report holds scores.json, gate.json, report.md, PNG plots and outputs.parquet (id, output); all of it is scrubbed
+    text, and the same input gives the same bytes. A report that exists is returned at once.
+
+    Raises:
+        UserError: the test split has fewer than two pairs.
+        Corrupt: an Export does not hold the bytes that it was sealed with.
+    """
+    rival = artifact.existing(Export, champion) if champion else None
+    if champion and rival is None:
+        raise artifact.Corrupt(f"{champion.name}: no {artifact.MANIFEST}: the champion's folder was never completed")
+    key = artifact.digest("score", CODE_VERSION, export, dataset, rival, scoring, decoding)
+
+    def write(folder: Path) -> None:
+        _write(folder, export, dataset, rival, scoring, decoding)
+
+    return artifact.make(Report, out / f"report-{key[:16]}", write)
+
+
+def _write(
+    folder: Path, export: Export, dataset: Dataset, champion: Export | None, scoring: spec.Scoring, decoding: spec.Decoding
+) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from pipelines.scoring import gate, measure, plots, report
+
+    test, training_targets = _read(dataset)
+    outputs = _decode(export.path, "this model", test.sources, decoding)
+    answers = {"model": outputs}
+    if champion:
+        same = champion.sha256 == export.sha256
+        answers["champion"] = outputs if same else _decode(champion.path, "the champion", test.sources, decoding)
+    answers |= measure.baselines(test, outputs, training_targets, scoring)
+
+    scores = measure.measure(test, answers, scoring)
+    rules = gate.gate(scores, scoring.gate)
+    verdict = {"passed": all(rule.passed for rule in rules), "rules": [asdict(rule) for rule in rules]}
+    _dump(folder / "scores.json", scores)
+    _dump(folder / "gate.json", verdict)
+    parquet.write_table(pa.table({"id": test.ids, "output": outputs}), folder / "outputs.parquet")
+    opponents = [system for system in ("champion", "other", "lead") if system in answers][:2]
+    gains = {str(name): measure.differences(test, answers, name, scoring.metric) for name in opponents}
+    plots.scores(scores, folder / "scores.png")
+    plots.differences(gains, scores, folder / "differences.png")
+    text = report.markdown(scores, verdict, answers["constant"][0], _samples(test, outputs))
+    (folder / "report.md").write_text(text, encoding="utf-8")
+
+
+def _read(dataset: Dataset) -> "tuple[HeldOut, list[str]]":
+    from pyarrow import parquet
+
+    from pipelines.scoring.measure import HeldOut
+
+    table = parquet.read_table(dataset.path / "test.parquet").to_pydict()
+    if len(table["id"]) < 2:
+        raise UserError(f"data.splits.test: {len(table['id'])} test pairs are too few to score: raise it, or give more data")
+    targets = parquet.read_table(dataset.path / "train.parquet", columns=["target"])["target"].to_pylist()
+    return HeldOut(table["id"], table["source"], table["target"]), targets
+
+
+def _decode(folder: Path, who: str, sources: Sequence[str], decoding: spec.Decoding) -> list[str]:
+    from rich.console import Console
+    from rich.progress import track
+
+    from pipelines.decode import Decoder
+
+    decoder = Decoder(folder, threads=min(THREADS, os.cpu_count() or 1))
+    starts = range(0, len(sources), CHUNK)
+    quiet = not sys.stderr.isatty()
+    bar = track(starts, f"decoding {len(sources)} test sources with {who}", console=Console(stderr=True), disable=quiet)
+    return [answer.text for start in bar for answer in decoder.generate(sources[start : start + CHUNK], decoding)]
+
+
+def _dump(path: Path, content: object) -> None:
+    path.write_text(json.dumps(_rounded(content), indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _rounded(content: Any) -> Any:
+    """Six decimals: more would be noise of the processor."""
+    if isinstance(content, float):
+        return round(content, 6)
+    if isinstance(content, dict):
+        return {key: _rounded(value) for key, value in content.items()}
+    return [_rounded(value) for value in content] if isinstance(content, list | tuple) else content
+
+
+def _samples(test: "HeldOut", outputs: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(source, reference, output) of the pairs whose ids hash lowest: the same ones for every model on this test set."""
+    order = sorted(range(len(outputs)), key=lambda i: hashlib.sha256(f"sample {test.ids[i]}".encode()).digest())
+    return [(test.sources[i], test.references[i], outputs[i]) for i in order[:SAMPLES]]

@@ -1,0 +1,82 @@
+"""The end of a retrain: what was made, how good it is, where it lies, what to do next."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.settings import Settings
+from pipelines.artifact import Clean
+from pipelines.scoring.report import summary as scores
+
+if TYPE_CHECKING:
+    from flows.retrain import Retrained
+    from flows.rollout import Watched
+    from pipelines.spec import Spec
+
+
+def facts(made: "Retrained", settings: Settings) -> dict[str, Any]:
+    """The summary as JSON."""
+    watched = made.watched
+    return {
+        "name": made.version.name,
+        "version": made.version.version,
+        "run_id": made.version.run_id,
+        "report": str(made.report.path / "report.md"),
+        "scores": json.loads((made.report.path / "scores.json").read_text()),
+        "privacy": json.loads((made.clean.path / "scrub.json").read_text()),
+        "rollout": watched.outcome.summary,
+        "waiting_for_approval": watched.outcome.waiting_for_approval,
+        "traffic": watched.traffic,
+        "next": list(what_next(made.spec, watched, settings)),
+    }
+
+
+def lines(made: "Retrained", settings: Settings) -> Iterator[str]:
+    """The summary for a terminal."""
+    yield f"\n{made.version.name} version {made.version.version} is registered (MLflow run {made.version.run_id})\n"
+    yield from scores(made.report.path)
+    yield ""
+    yield from privacy(made.clean)
+    yield ""
+    yield f"rollout        {made.watched.outcome.summary}"
+    yield from traffic(made.watched)
+    yield f"report         {shown(made.report.path / 'report.md')}"
+    yield f"data           data/{made.version.name}/, versioned in data.dvc: commit it with `git commit data.dvc`"
+    for line in what_next(made.spec, made.watched, settings):
+        yield f"next           {line}"
+
+
+def privacy(clean: Clean) -> Iterator[str]:
+    """The share of the known personal values that the scrubber missed, an entity a line."""
+    found = json.loads((clean.path / "scrub.json").read_text())
+    for entity, count in found["entities"].items():
+        known = found["known"].get(entity)
+        line = f"scrubbed       {entity:<14} {count['spans']:>6} spans"
+        if known and known["values"]:
+            low, high = known["interval"]
+            line += f"; of {known['values']} known values {known['missed']} missed: "
+            line += f"recall {known['recall']:.1%} [{low:.1%}, {high:.1%}]"
+        yield line
+
+
+def traffic(watched: "Watched") -> Iterator[str]:
+    counted = watched.traffic
+    if counted:
+        yield f"traffic        {counted['sent']:,} replayed requests, {counted['failed']} failed for their sender"
+
+
+def what_next(spec: "Spec", watched: "Watched", settings: Settings) -> Iterator[str]:
+    """Where to press, or how to serve."""
+    outcome = watched.outcome
+    if outcome.waiting_for_approval:
+        page = f"{settings.mlflow_ui}/#/models/{spec.name}/versions/{outcome.version}"
+        yield f"an approval: `make up`, open {page}, press Promote model and choose {spec.name}-prod"
+        yield f"then `seqline rollout {spec.name} --watch` brings it to 100 % (with `make up` that happens by itself)"
+    url = f"http://{spec.serving.host}:{spec.serving.port}/v1/generate"
+    yield f"`seqline serve {spec.name}` answers POST {url}; `seqline status {spec.name}` shows how it does"
+
+
+def shown(path: Path) -> str:
+    return os.path.relpath(path)

@@ -1,0 +1,138 @@
+"""The model card: what a version is, from which data, how good with which certainty, and what it must not be used for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.registry.records import Lineage
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The artifacts' own words: scores.json, gate.json, dataset.json, scrub.json, export.json, training.json."""
+
+    scores: Json
+    gate: Json
+    dataset: Json
+    scrub: Json
+    export: Json
+    training: Json
+
+
+def number(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def interval(measured: object) -> str:
+    """`12.30 [11.90, 12.70]` of {"value", "interval"}; a plain number as it is."""
+    if not isinstance(measured, Mapping):
+        return number(measured)
+    bounds = measured.get("interval")
+    value = number(measured.get("value"))
+    return f"{value} [{number(bounds[0])}, {number(bounds[1])}]" if bounds else value
+
+
+def scores_table(scores: Json) -> str:
+    """Markdown: a row a metric, the model and each baseline beside one another, intervals and all."""
+    model: Json = scores.get("model", {})
+    baselines: Json = scores.get("baselines", {})
+    lines = [_row(["metric", "this model", *baselines]), _row(["---"] * (2 + len(baselines)))]
+    lines += [
+        _row([metric, interval(model[metric]), *(interval(b.get(metric, "-")) for b in baselines.values())]) for metric in model
+    ]
+    return "\n".join(lines)
+
+
+def gate_table(gate: Json) -> str:
+    """Markdown: a row a rule of the gate."""
+    lines = [_row(["rule", "measured", "bar", "verdict"]), _row(["---"] * 4)]
+    lines += [_row([r["rule"], interval(r), number(r.get("bar", "-")), str(r.get("verdict", "-"))]) for r in gate["rules"]]
+    return "\n".join(lines)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+
+
+def _recall_table(scrub: Json) -> str:
+    lines = [_row(["entity", "replaced", "recall on known values", "recall in running text"]), _row(["---"] * 4)]
+    known, audit = scrub.get("known", {}), scrub.get("audit", {})
+    for entity, count in scrub.get("entities", {}).items():
+        recalls = [interval({**m, "value": m["recall"]}) if (m := t.get(entity)) else "not measured" for t in (known, audit)]
+        lines.append(_row([entity, str(count.get("spans", 0)), *recalls]))
+    return "\n".join(lines)
+
+
+def summary(task: str, facts: Facts, lineage: Lineage) -> str:
+    """A version's page in the MLflow UI before any rollout: scores, gate, origin; at most a few dozen lines."""
+    state = " (with uncommitted changes)" if lineage.dirty else ""
+    return f"""\
+{task.capitalize()}, scored on {facts.scores.get("n", "?")} held-out pairs by {facts.scores.get("metric", "?")}.
+
+{scores_table(facts.scores)}
+
+{gate_table(facts.gate)}
+
+Data: data.dvc md5 `{lineage.data_md5}`. Code: commit `{lineage.commit}`{state}. \
+The whole model card is README.md under the run's artifacts, in model/.
+"""
+
+
+def card(name: str, task: str, facts: Facts, lineage: Lineage, privacy: Json) -> str:
+    """The README.md of a version (Markdown)."""
+    rejected = ", ".join(f"{reason} {count}" for reason, count in facts.dataset.get("rejected", {}).items()) or "none"
+    splits = ", ".join(f"{split} {rows}" for split, rows in facts.dataset.get("splits", {}).items()) or "?"
+    state = " with uncommitted changes" if lineage.dirty else ""
+    confidence = lineage.spec.get("scoring", {}).get("confidence", 0.95)
+    entities = ", ".join(privacy.get("entities", ())) or "none"
+    return f"""\
+# Model card: {name}
+
+## What it is
+A sequence-to-sequence model for {task}: text in, text out, both with personal data replaced by placeholders.
+Weights in Hugging Face format (artifacts/export/hf) and for CTranslate2, {facts.export.get("quantisation", "as exported")} \
+(artifacts/export/ct2): the second is what serves, and what was scored.
+
+## Data
+- Pairs kept {facts.dataset.get("kept", "?")} of {facts.dataset.get("rows", "?")}; rejected: {rejected}.
+- Splits (near-duplicates never cross): {splits}.
+- Source: {_source(lineage.spec)}. `dvc pull` with lineage/data.dvc gives the bytes back.
+
+## Personal data
+Replaced before training: {entities}. What is not named stays, and what the scrubber misses stays too:
+
+{_recall_table(facts.scrub)}
+
+## Scores
+On {facts.scores.get("n", "?")} held-out pairs, in brackets the {confidence:.0%} interval; {facts.scores.get("metric")} gates.
+
+{scores_table(facts.scores)}
+
+Gate:
+
+{gate_table(facts.gate)}
+
+## Limits
+- It writes fluent text that its input may not support: see the judge's share of flagged outputs in report/scores.json.
+- It was scored on data like its training data only, and on one language; elsewhere nothing is known.
+- Long inputs are cut. Inputs must be scrubbed by the policy in policy/privacy.json, as seqline's gateway does.
+- Not for decisions about people.
+
+## Licence
+The code is under Apache-2.0. The weights derive from the data named above, whose terms apply to them.
+
+## Lineage
+- data.dvc md5 `{lineage.data_md5}`, commit `{lineage.commit}`{state}
+- spec sha256 `{lineage.spec_sha256}`, constraints sha256 `{lineage.constraints_sha256}`
+- all of it: lineage/lineage.json, lineage/spec.json, lineage/data.dvc; every file's sha256: manifest.json
+
+## Use
+`mlflow.pyfunc.load_model("models:/{name}/VERSION").predict(["text"])` where seqline is installed at the commit above.
+"""
+
+
+def _source(spec: Json) -> str:
+    source = spec.get("data", {}).get("source", {})
+    return ", ".join(f"{key} {value}" for key, value in source.items() if key != "paths") or "?"

@@ -1,0 +1,150 @@
+"""The folder that becomes a version: pyfunc model, export, report, policy, lineage, card, and last the manifest."""
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from pipelines import artifact
+from pipelines.errors import SeqlineError
+from pipelines.registry import card
+from pipelines.registry.records import Candidate
+
+EXPORT = "artifacts/export"
+GATE = "report/gate.json"
+POLICY = "policy/privacy.json"
+SCRUB = "policy/scrub.json"
+LINEAGE = "lineage/lineage.json"
+SPEC = "lineage/spec.json"
+DATA = "lineage/data.dvc"
+CARD = "README.md"
+CODE = "pyfunc_model.py"
+REQUIRED = (f"{EXPORT}/{artifact.MANIFEST}", GATE, SCRUB, POLICY, LINEAGE, SPEC, DATA, CARD, "MLmodel")
+RUNTIME = ("ctranslate2", "mlflow", "numpy", "pandas", "pydantic", "tokenizers", "transformers")
+
+
+def facts(candidate: Candidate) -> card.Facts:
+    """Read what the artifacts say about themselves.
+
+    Raises:
+        SeqlineError: a file that the contract promises is missing or is not JSON.
+    """
+    return card.Facts(
+        scores=_json(candidate.report.path / "scores.json"),
+        gate=_json(candidate.report.path / "gate.json"),
+        dataset=_json(candidate.dataset.path / "dataset.json"),
+        scrub=_json(candidate.clean.path / "scrub.json"),
+        export=_json(candidate.export.path / "export.json"),
+        training=_json(candidate.weights.path / "training.json"),
+    )
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SeqlineError(f"{path.parent.name}/{path.name}: cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise SeqlineError(f"{path.parent.name}/{path.name}: must hold a JSON object")
+    return content
+
+
+def write(folder: Path, name: str, candidate: Candidate, told: card.Facts, run_id: str) -> str:
+    """Fill `folder` (which must not exist) and seal it; return the digest of its manifest.
+
+    The large files are links until MLflow copies them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow warns about the type hints of its own classes
+        _pyfunc(folder, candidate, run_id)
+    _link(candidate.export.path, folder / EXPORT)
+    _link(candidate.report.path, folder / "report", artifact.MANIFEST)
+    lineage = asdict(candidate.lineage) | {
+        "key": candidate.key,
+        "dataset_sha256": candidate.dataset.sha256,
+        "weights_sha256": candidate.weights.sha256,
+        "export_sha256": candidate.export.sha256,
+        "report_sha256": candidate.report.sha256,
+    }
+    spec, data = lineage.pop("spec"), lineage.pop("data_dvc")
+    texts = {
+        SCRUB: _dump(told.scrub),
+        POLICY: _dump(candidate.privacy),
+        "data/dataset.json": _dump(told.dataset),
+        "training/training.json": _dump(told.training),
+        LINEAGE: _dump(lineage),
+        SPEC: _dump(spec),
+        DATA: data,
+        CARD: card.card(name, candidate.task, told, candidate.lineage, candidate.privacy),
+    }
+    for path, text in texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    return artifact.seal(folder)
+
+
+def _pyfunc(folder: Path, candidate: Candidate, run_id: str) -> None:
+    from mlflow import pyfunc
+    from mlflow.models import Model
+
+    model = Model(artifact_path="model", run_id=run_id)
+    pyfunc.save_model(
+        path=str(folder),
+        python_model=str(Path(__file__).with_name(CODE)),
+        mlflow_model=model,
+        model_config={"decoding": dict(candidate.decoding)},
+        pip_requirements=[f"{package}=={installed(package)}" for package in RUNTIME],
+    )
+    # MLflow would write this machine's paths of both into MLmodel; on loading it wants them relative.
+    flavor = model.flavors[pyfunc.FLAVOR_NAME]
+    flavor["model_code_path"] = CODE
+    flavor["artifacts"] = {"export": {"path": EXPORT, "uri": EXPORT}}
+    model.save(str(folder / "MLmodel"))
+
+
+def _link(source: Path, target: Path, *without: str) -> None:
+    shutil.copytree(
+        source,
+        target,
+        copy_function=lambda original, link: Path(link).symlink_to(Path(original).resolve()),
+        ignore=shutil.ignore_patterns(*without),
+    )
+
+
+def _dump(content: object) -> str:
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, default=dict) + "\n"
+
+
+def params(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The spec's keys, flat (`training.steps`), as MLflow's params."""
+    for key, value in spec.items():
+        if isinstance(value, Mapping):
+            yield from params(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def metrics(told: card.Facts) -> Iterator[tuple[str, float]]:
+    """Scores and recalls, with the ends of their intervals, as MLflow's metrics."""
+    scored: dict[str, Any] = {"model": told.scores.get("model", {}), **told.scores.get("baselines", {})}
+    for who, found in scored.items():
+        for metric, measured in found.items():
+            yield from _measured(metric if who == "model" else f"{who}.{metric}", measured)
+    for where in ("known", "audit"):
+        for entity, measured in told.scrub.get(where, {}).items():
+            yield from _measured(f"recall.{where}.{entity}", {**measured, "value": measured["recall"]})
+
+
+def _measured(name: str, measured: object) -> Iterator[tuple[str, float]]:
+    value = measured.get("value") if isinstance(measured, Mapping) else measured
+    if not isinstance(value, int | float):
+        return
+    yield name, float(value)
+    bounds = measured.get("interval") if isinstance(measured, Mapping) else None
+    if bounds:
+        yield f"{name}.low", float(bounds[0])
+        yield f"{name}.high", float(bounds[1])

@@ -1,0 +1,246 @@
+"""One tick: read everything anew, decide, commit; then tell the registry.
+
+A transaction holds the journal's offsets, the evidence, the decision, the route and the outbox. Killed before the commit, the
+tick never was; killed after it, the next tick finds the outbox and goes on. The registry may be away: traffic is still
+decided, and the registry is told later.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+
+from pipelines.errors import Transient, UserError
+from pipelines.registry.records import Approval
+from pipelines.rollout import dossier, effects, ledger
+from pipelines.rollout import evidence as ev
+from pipelines.rollout import policy as po
+from pipelines.rollout.decide import decide, step
+from pipelines.rollout.effects import Memory
+from pipelines.rollout.policy import TERMINAL, Action, Approved, Decision, Gate, Phase, Policy, State
+from pipelines.rollout.store import LEASE_SECONDS, Rollout, Route, Store
+from pipelines.spec import Spec
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a rollout stands after a tick; `open` until the registry, too, knows how it ended."""
+
+    name: str
+    version: str | None
+    state: State | None
+    action: Action
+    reasons: tuple[str, ...]
+    where: str
+    open: bool
+
+    @property
+    def waiting_for_approval(self) -> bool:
+        return self.state is not None and self.state.phase is Phase.APPROVAL
+
+    @property
+    def summary(self) -> str:
+        """One line that changes only when something happens."""
+        if self.version is None:
+            return f"{self.name}: no rollout is open"
+        said = "" if self.action in (Action.HOLD, Action.FINISH) else f": {'; '.join(self.reasons)}"
+        return f"{self.name} version {self.version}: {self.where}{said}"
+
+
+def open_rollout(store: Store, name: str) -> Rollout | None:
+    """The rollout of `name` that is open, if any."""
+    return store.open_rollout(name)
+
+
+def open(  # noqa: A001
+    store: Store, name: str, version: str, champion: str | None, now: float, salt: str | None = None, *, again: bool = False
+) -> int:
+    """Open the rollout of `version`, once, and return its id; a version rolled out before is only taken `again` on demand.
+
+    The champion is the one that the route names; `champion` counts where there is no route yet. An older version's rollout
+    that is still open is closed as superseded.
+
+    Raises:
+        UserError: a newer version is being rolled out.
+    """
+    with store.transaction() as connection:
+        older = store.open_rollout(name, connection)
+        known = ledger.rollout_of(name, version, connection)
+        if known and (known.outcome is None or not again):
+            return known.id
+        if older:
+            _supersede(older, version, now, connection)
+        route = store.route(name, connection) or Route(champion)
+        state = po.start(version, route.champion, now)
+        rollout = ledger.begin(name, state, ledger.heads(name, connection), connection)
+        _enqueue(rollout, effects.opened(version, route.champion, now), connection)
+        if state.phase is Phase.SHADOW:
+            wanted = replace(route, canary=version, weight=0.0, shadow=True, salt=salt or secrets.token_hex(16))
+            store.set_route(name, replace(wanted, lease_until=now + LEASE_SECONDS), connection)
+        return rollout
+
+
+def tick(store: Store, memory: Memory, spec: Spec, now: float) -> Outcome:
+    """Carry the open rollout of `spec.name` on by what was seen since the last tick.
+
+    Raises:
+        Transient: the rollout database does not answer, or another controller was faster; nothing was changed.
+    """
+    tell(store, memory, spec.name, now)
+    asked = _ask(store, memory, spec.name)
+    policy = Policy.of(spec.slo, spec.rollout)
+    with store.transaction() as connection:
+        rollout = store.open_rollout(spec.name, connection)
+        outcome = _carry_on(store, rollout, asked, policy, now, connection) if rollout else _idle(spec.name)
+    tell(store, memory, spec.name, now)
+    return outcome
+
+
+def tell(store: Store, memory: Memory, name: str, now: float) -> None:
+    """Apply the outbox in order. If the registry is away the rest waits for the next tick."""
+    with store.transaction() as connection:
+        waiting = ledger.pending(name, connection)
+    for effect in waiting:
+        try:
+            effects.tell(memory, effect)
+        except Transient:
+            return
+        with store.transaction() as connection:
+            ledger.done(effect.id, now, connection)
+
+
+def _ask(store: Store, memory: Memory, name: str) -> Sequence[Approval]:
+    """What was pressed in the registry since a gate opened and nobody judged; nothing while the registry is away."""
+    rollout = store.open_rollout(name)
+    gate = ledger.state_of(rollout).gate if rollout else None
+    if rollout is None or gate is None or ledger.state_of(rollout).phase is Phase.PROMOTED:
+        return ()
+    try:
+        return memory.approvals(memory.version(name, rollout.version), gate.digest, gate.opened_at)
+    except Transient:
+        return ()
+
+
+def _carry_on(
+    store: Store, rollout: Rollout, asked: Sequence[Approval], policy: Policy, now: float, connection: sa.Connection
+) -> Outcome:
+    name = rollout.name
+    route = store.route(name, connection) or Route(None)
+    journal = store.read(name, rollout.offsets, connection)
+    state = ledger.with_users(rollout.id, ledger.state_of(rollout), journal.events, connection)
+    state = _counted(po.prepared(state, policy), name, policy, connection)
+    if route.canary and route.weight and route.lease_until < now:
+        state = replace(state, evidence=ev.lapse(state.evidence, route.lease_until, now))
+    known = state.evidence.users
+    state = replace(state, evidence=ev.fold(state.evidence, journal.events))
+
+    approval = _approval(state, asked)
+    drained = not ledger.pending(name, connection)
+    decision = decide(state, po.Observed(now, approval, drained), policy)
+    gate = _gate(state, decision, policy, now, connection, rollout.id)
+    after = step(state, decision, now, policy, gate)
+
+    route = _move(store, name, route, after, decision, policy, now, connection)
+    ledger.add_users(rollout.id, after.evidence.users - known, connection)
+    last = {"at": now, "action": decision.action, "reasons": decision.reasons, "numbers": dict(decision.numbers)}
+    ledger.save(rollout.id, after, last, journal.offsets, connection)
+    if decision.action is not Action.HOLD:
+        ledger.add_decision(rollout.id, now, route.generation, decision, connection)
+    used = approval if decision.action is Action.PROMOTE else None
+    _enqueue(rollout.id, effects.decided(after, decision.action, decision.reasons, now, gate, used), connection)
+    _enqueue(rollout.id, effects.refused(name, _refusals(asked, used, after)), connection)
+    finished = decision.action is Action.FINISH
+    if finished:
+        ledger.close(rollout.id, after.phase, now, connection)
+    return Outcome(name, rollout.version, after, decision.action, decision.reasons, po.stage_name(after, policy), not finished)
+
+
+def _counted(state: State, name: str, policy: Policy, connection: sa.Connection) -> State:
+    """`state` with what users met in the budget's window before the rollout: counted once, at its first tick."""
+    if state.counted_since is not None:
+        return state
+    counts, first = ledger.served(name, state.opened_at - policy.window, state.opened_at, connection)
+    return replace(state, before=counts, counted_since=state.opened_at if first is None else first)
+
+
+def _approval(state: State, asked: Sequence[Approval]) -> Approved | None:
+    for each in asked:
+        if each.accepted and state.gate:
+            return Approved(each.prod_version, state.gate.digest, each.at, each.user)
+    return None
+
+
+def _refusals(asked: Sequence[Approval], used: Approved | None, after: State) -> list[tuple[str, str]]:
+    """What was pressed in vain. An approval that is good but was overtaken by a rollback is refused, too."""
+    found = [(each.prod_version, each.reason) for each in asked if not each.accepted]
+    good = [each.prod_version for each in asked if each.accepted]
+    if after.phase is Phase.ROLLED_BACK:
+        found += [(number, "the canary was rolled back") for number in good]
+    elif used:
+        found += [
+            (number, f"version {used.prod_version} had approved already") for number in good if number != used.prod_version
+        ]
+    return found
+
+
+def _gate(state: State, decision: Decision, policy: Policy, now: float, connection: sa.Connection, rollout: int) -> Gate | None:
+    """The evidence that a decision needs: a new gate's, or that on which a version is let in."""
+    if decision.action is Action.PROMOTE and state.gate:
+        return state.gate
+    if decision.action not in (Action.OPEN_GATE, Action.PROMOTE):
+        return None
+    history = [*ledger.decisions_of(rollout, connection), {"at": now, "action": decision.action, "reasons": decision.reasons}]
+    return dossier.gate(state, policy, history, now)
+
+
+def _move(
+    store: Store,
+    name: str,
+    route: Route,
+    state: State,
+    decision: Decision,
+    policy: Policy,
+    now: float,
+    connection: sa.Connection,
+) -> Route:
+    """Bring the route to what the state wants; if it is there already, renew the canary's lease."""
+    wanted = _wanted(route, state, policy)
+    if wanted != route or decision.action is Action.REARM:
+        return store.set_route(name, replace(wanted, lease_until=now + LEASE_SECONDS), connection)
+    if wanted.canary:
+        store.renew(name, route.generation, connection, now)
+    return route
+
+
+def _wanted(route: Route, state: State, policy: Policy) -> Route:
+    found = state.evidence
+    if state.phase is Phase.FIRST:
+        return route
+    if state.phase in TERMINAL:
+        champion = found.canary if state.phase is Phase.PROMOTED else found.champion or None
+        return replace(route, champion=champion, canary=None, weight=0.0, shadow=False)
+    weight, shadow = po.traffic(state, policy)
+    return replace(route, champion=found.champion, canary=found.canary, weight=weight, shadow=shadow)
+
+
+def _supersede(older: Rollout, version: str, now: float, connection: sa.Connection) -> None:
+    state = ledger.state_of(older)
+    if state.phase in TERMINAL:  # decided; only the registry does not know all of it yet, and the outbox stays
+        ledger.close(older.id, state.phase, now, connection)
+        return
+    if int(version) <= int(older.version):
+        raise UserError(
+            f"{older.name}: version {older.version} is being rolled out, and {version} is older: roll it back first"
+        )
+    ledger.close(older.id, "superseded", now, connection)
+    _enqueue(older.id, effects.closed("superseded", now, [f"version {version} came"], canary=False), connection)
+
+
+def _enqueue(rollout: int, rows: Sequence[effects.Row], connection: sa.Connection) -> None:
+    for effect, payload in rows:
+        ledger.enqueue(rollout, effect, payload, connection)
+
+
+def _idle(name: str) -> Outcome:
+    return Outcome(name, None, None, Action.HOLD, ("no rollout is open",), "", False)

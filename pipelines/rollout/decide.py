@@ -1,0 +1,193 @@
+"""What to do with a rollout now: `decide(state, observed, policy) -> Decision`, and `step`, which makes it so. All pure.
+
+    first ───────────────────────────────────────────────▶ promoted        (no champion: the gates alone)
+    shadow ──▶ stage 1 ──▶ ... ──▶ stage n ──▶ approval ──▶ promoted
+      └───────────┴──────────────────┴────────────┴───────▶ rolled back    (final)
+
+No data and no proof both mean: hold.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from pipelines.rollout import evidence as ev
+from pipelines.rollout.budget import FREEZE, overspent
+from pipelines.rollout.evidence import Count
+from pipelines.rollout.policy import TERMINAL, Action, Decision, Gate, Observed, Phase, Policy, State, budget
+
+REARM_AFTER = 10.0  # seconds that a gateway's fuse stays blown before the canary gets another try
+REARMS = 2
+
+
+def decide(state: State, observed: Observed, policy: Policy) -> Decision:
+    """Judge a rollout by its evidence. Rolling back is looked at first, always; whatever is not proven holds."""
+    numbers = _numbers(state, policy)
+    if state.phase in TERMINAL:
+        if observed.drained:
+            return Decision(Action.FINISH, (f"{state.phase.replace('_', ' ')}, and the registry knows",), numbers)
+        return Decision(Action.HOLD, ("the registry has not been told yet",), numbers)
+    if state.phase is Phase.FIRST:
+        return Decision(Action.PROMOTE, ("no champion: let in by the gates alone",), numbers)
+    worse = _worse(state, policy) or _spent(state, observed, policy) or _dead(state)
+    if worse:
+        return Decision(Action.ROLLBACK, worse, numbers)
+    return _ahead(state, observed, policy, numbers)
+
+
+def _ahead(state: State, observed: Observed, policy: Policy, numbers: Mapping[str, float]) -> Decision:
+    """Nothing speaks against the canary: does enough speak for it?"""
+    if state.evidence.fused is not None:
+        return _fuse(state, observed, numbers)
+    if state.phase is Phase.APPROVAL:
+        return _waiting(state, observed, numbers)
+    missing = _shadow(state, observed, policy) if state.phase is Phase.SHADOW else _stage(state, observed, policy)
+    if missing:
+        if observed.now - state.since > policy.ask_seconds:
+            missing = (f"a person should look: no verdict after {(observed.now - state.since) / 3600:.0f} h", *missing)
+        return Decision(Action.HOLD, missing, numbers)
+    return _onward(state, policy, numbers)
+
+
+def step(state: State, decision: Decision, now: float, policy: Policy, gate: Gate | None = None) -> State:
+    """Return the state after `decision`; OPEN_GATE needs the new `gate`."""
+    action = decision.action
+    if action is Action.ADVANCE:
+        stage = state.stage + 1 if state.phase is Phase.STAGE else 0
+        entered = ev.enter(state.evidence, now, policy.stages[stage][0] / 100)
+        return replace(state, phase=Phase.STAGE, stage=stage, since=now, evidence=entered)
+    if action is Action.REARM:
+        return replace(state, evidence=ev.rearm(state.evidence, now))
+    if action is Action.OPEN_GATE:
+        return replace(state, phase=Phase.APPROVAL, since=now, gate=gate)
+    if action is Action.PROMOTE:
+        return replace(state, phase=Phase.PROMOTED, since=now)
+    if action is Action.ROLLBACK:
+        return replace(state, phase=Phase.ROLLED_BACK, since=now)
+    return state
+
+
+def _onward(state: State, policy: Policy, numbers: Mapping[str, float]) -> Decision:
+    if state.phase is Phase.SHADOW:
+        mirrored = state.evidence.slis["availability"].mirror_canary
+        why = f"shadow: {_failed(mirrored)} mirrored answers, and no sign that the canary is worse"
+        return Decision(Action.ADVANCE, (why, f"next: {policy.stages[0][0]:g} % of the users"), numbers)
+    weight, burn = policy.stages[state.stage]
+    why = f"at {weight:g} %: a burn of {burn:g} is excluded in every SLI"
+    counts = tuple(_counts(state, rule.name) for rule in policy.slis)
+    if state.stage + 1 < len(policy.stages):
+        return Decision(Action.ADVANCE, (why, *counts, f"next: {policy.stages[state.stage + 1][0]:g} % of the users"), numbers)
+    if policy.person:
+        return Decision(Action.OPEN_GATE, (why, *counts, "a person is asked"), numbers)
+    return Decision(Action.PROMOTE, (why, *counts, "the spec asks no person"), numbers)
+
+
+def _worse(state: State, policy: Policy) -> tuple[str, ...]:
+    total = ev.log_worse(state.evidence)
+    if total < policy.bar:
+        return ()
+    slis = sorted(policy.slis, key=lambda rule: -state.evidence.slis[rule.name].wealth.log)
+    suspects = [rule.name for rule in slis if state.evidence.slis[rule.name].wealth.log >= policy.bar] or [slis[0].name]
+    head = f"the canary is worse than the champion: e = {number(total)} >= {number(policy.bar)}"
+    return (head, *(f"{_counts(state, name)}: e = {number(state.evidence.slis[name].wealth.log)}" for name in suspects))
+
+
+def _spent(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
+    for rule in policy.slis:
+        if rule.objective is not None:
+            sli, what = state.evidence.slis[rule.name], budget(state, rule, policy, observed.now)
+            if overspent(sli.stage_canary, sli.stage_champion, what):
+                return (f"{_counts(state, rule.name)} in this stage: more than the {what.stage:.0f} excess ones it may spend",)
+    return ()
+
+
+def _dead(state: State) -> tuple[str, ...]:
+    """A canary that gateways cut off again and again while the champion answers. An incident that hits both does not count."""
+    found = state.evidence
+    healthy = found.beside_fuse.n >= ev.KNOWN and found.beside_fuse.bad * 2 < found.beside_fuse.n
+    if found.fuses <= REARMS or not healthy:
+        return ()
+    return (
+        f"a gateway cut the canary off {found.fuses} times; the champion meanwhile failed {_failed(found.beside_fuse)} answers",
+    )
+
+
+def _fuse(state: State, observed: Observed, numbers: Mapping[str, float]) -> Decision:
+    waited = observed.now - (state.evidence.fused or 0.0)
+    times = f"a gateway cut the canary off (time {state.evidence.fuses})"
+    if waited < REARM_AFTER or state.evidence.fuses > REARMS:
+        return Decision(Action.HOLD, (f"{times}: waiting to see the champion answer alone",), numbers)
+    return Decision(Action.REARM, (f"{times}: it gets another try",), numbers)
+
+
+def _waiting(state: State, observed: Observed, numbers: Mapping[str, float]) -> Decision:
+    gate, approval = state.gate, observed.approval
+    if gate is None or observed.now >= gate.expires_at:
+        return Decision(Action.OPEN_GATE, ("the gate expired unanswered: opened anew on today's evidence",), numbers)
+    if approval and approval.digest == gate.digest and gate.opened_at <= approval.at < gate.expires_at:
+        why = f"approved by {approval.user or 'a person (unnamed)'} as production version {approval.prod_version}"
+        return Decision(Action.PROMOTE, (why,), numbers)
+    return Decision(Action.HOLD, ("waiting for a person's approval",), numbers)
+
+
+def _shadow(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
+    """What shadow still lacks."""
+    sli, missing = state.evidence.slis["availability"], []
+    if sli.mirror_canary.n < policy.shadow_requests:
+        missing.append(f"shadow: {sli.mirror_canary.n} of {policy.shadow_requests} mirrored answers")
+    rule = next(rule for rule in policy.slis if rule.name == "availability")
+    if ev.log_excluded(sli.mirror_canary, sli.mirror_champion, rule.budget, policy.stages[0][1]) < policy.stage_bar:
+        missing.append(f"shadow: a burn of {policy.stages[0][1]:g} is not excluded yet ({_failed(sli.mirror_canary)} mirrored)")
+    for rule in policy.slis:
+        if rule.objective is not None:
+            left = budget(state, rule, policy, observed.now).left
+            if left < FREEZE:
+                missing.append(
+                    f"frozen: {rule.name} has {left:.0%} of its budget left, and no rollout starts under {FREEZE:.0%}"
+                )
+    return tuple(missing)
+
+
+def _stage(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
+    """What the stage still lacks."""
+    weight, burn = policy.stages[state.stage]
+    missing = []
+    requests = state.evidence.slis["availability"].stage_canary.n
+    if requests < policy.stage_requests:
+        missing.append(f"at {weight:g} %: {requests} of {policy.stage_requests} canary requests")
+    if observed.now - state.since < policy.stage_seconds:
+        missing.append(f"at {weight:g} %: less than {policy.stage_seconds:g} s in the stage")
+    for rule in policy.slis:
+        sli = state.evidence.slis[rule.name]
+        found = ev.log_excluded(sli.stage_canary, sli.stage_champion, rule.budget, burn)
+        if found < policy.stage_bar:
+            missing.append(
+                f"at {weight:g} %: {rule.name}: a burn of {burn:g} is not excluded yet "
+                f"(e = {number(found)} of {number(policy.stage_bar)}; the canary has {_failed(sli.stage_canary)} bad here)"
+            )
+    return tuple(missing)
+
+
+def _counts(state: State, name: str) -> str:
+    sli = state.evidence.slis[name]
+    live = f"{name}: canary bad in {_failed(sli.canary)} answers, champion in {_failed(sli.champion)}"
+    if sli.mirror_canary.n:
+        live += f" (mirrored: {_failed(sli.mirror_canary)} and {_failed(sli.mirror_champion)})"
+    return live
+
+
+def _failed(count: Count) -> str:
+    return f"{count.bad:,} of {count.n:,}"
+
+
+def _numbers(state: State, policy: Policy) -> dict[str, float]:
+    slis = {f"log_e.{name}": sli.wealth.log for name, sli in sorted(state.evidence.slis.items())}
+    return {"log_e": ev.log_worse(state.evidence), "log_bar": policy.bar, **slis}
+
+
+def number(log: float) -> str:
+    """An e-value for people, from its natural log."""
+    if log > math.log(1e6):
+        return f"10^{log / math.log(10):.0f}"
+    value = math.exp(log)
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

@@ -1,0 +1,110 @@
+"""What the registry has to be told of a decision: rows for the outbox, and the doing of one. Each is idempotent."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from pipelines.registry.records import Approval, Version
+from pipelines.rollout.ledger import Effect
+from pipelines.rollout.policy import Action, Approved, Gate, State
+
+Row = tuple[str, Mapping[str, Any]]  # effect, payload
+
+
+class Memory(Protocol):
+    """What the controller asks of the registry; `pipelines.registry.Registry` is one."""
+
+    def version(self, name: str, number: str) -> Version: ...
+    def open_gate(self, version: Version, evidence: str, digest: str, at: float) -> None: ...
+    def close_gate(self, version: Version, outcome: str) -> None: ...
+    def approvals(self, version: Version, digest: str, opened_at: float) -> list[Approval]: ...
+    def refuse(self, prod: str, prod_version: str, reason: str) -> None: ...
+    def confirm(self, version: Version, approval: Approval, evidence: str, digest: str) -> None: ...
+    def let_in(self, version: Version, evidence: str, digest: str, why: str) -> str: ...
+    def set_alias(self, name: str, alias: str, version: str | None) -> None: ...
+    def record(self, version: Version, event: str, detail: Mapping[str, Any], at: float, id: str) -> None: ...  # noqa: A002
+
+
+def opened(version: str, champion: str | None, now: float) -> list[Row]:
+    return [_alias("canary", version), _record("rollout opened", now, champion=champion)]
+
+
+def closed(outcome: str, now: float, reasons: Sequence[str] = (), *, canary: bool = True) -> list[Row]:
+    """A rollout that ends without a promotion. `canary` = False: the alias goes to another version anyway."""
+    free = [_alias("canary", None)] if canary else []
+    said = f"{outcome}: {reasons[0]}" if reasons else outcome
+    return [*free, ("close_gate", {"outcome": said}), _record(outcome, now, reasons=list(reasons))]
+
+
+def reverted(champion: str, now: float, why: str) -> list[Row]:
+    """A promoted version gives way to the champion before it."""
+    said = [_alias("champion", champion), _alias("canary", None), ("close_gate", {"outcome": f"rolled back: {why}"})]
+    return [*said, _record("rolled back", now, reasons=[why], champion=champion)]
+
+
+def decided(
+    state: State, action: Action, reasons: Sequence[str], now: float, evidence: Gate | None, by: Approved | None
+) -> list[Row]:
+    """The rows of a controller's decision. `state` is the one after it; `evidence` the gate (opened now, or let in on)."""
+    if action is Action.ADVANCE:
+        return [_record("stage", now, weight=100 * state.evidence.weights[-1][1], reasons=list(reasons))]
+    if action is Action.REARM:
+        return [_record("tried again", now, reasons=list(reasons))]
+    if action is Action.OPEN_GATE and evidence:
+        page = {"evidence": evidence.markdown, "digest": evidence.digest, "at": evidence.opened_at}
+        return [("open_gate", page), _record("gate opened", now, digest=evidence.digest)]
+    if action is Action.PROMOTE and evidence:
+        return [*_promoted(state, reasons, now, evidence, by)]
+    if action is Action.ROLLBACK:
+        return closed("rolled back", now, reasons)
+    return []
+
+
+def refused(name: str, versions: Iterable[tuple[str, str]]) -> list[Row]:
+    """Versions of NAME-prod (number, reason) that change nothing."""
+    return [("refuse", {"prod": f"{name}-prod", "prod_version": number, "reason": reason}) for number, reason in versions]
+
+
+def _promoted(state: State, reasons: Sequence[str], now: float, evidence: Gate, by: Approved | None) -> Iterable[Row]:
+    page = {"evidence": evidence.markdown, "digest": evidence.digest}
+    if by:
+        approval = {"prod_version": by.prod_version, "accepted": True, "reason": "", "user": by.user, "at": by.at}
+        yield "confirm", page | {"approval": approval}
+    else:
+        yield "let_in", page | {"why": reasons[0]}
+    yield _alias("champion", state.evidence.canary)
+    yield _alias("canary", None)
+    yield "close_gate", {"outcome": "promoted"}
+    who = {"approver": by.user, "production": by.prod_version} if by else {}
+    yield _record("promoted", now, reasons=list(reasons), digest=evidence.digest, former=state.evidence.champion or None, **who)
+
+
+def _alias(alias: str, version: str | None) -> Row:
+    return "set_alias", {"alias": alias, "version": version}
+
+
+def _record(event: str, now: float, **detail: object) -> Row:
+    return "record", {"event": event, "at": now, "detail": detail}
+
+
+def tell(memory: Memory, effect: Effect) -> None:
+    """Do one effect; doing it again changes nothing."""
+    payload = dict(effect.payload)
+    if effect.effect == "set_alias":
+        memory.set_alias(effect.name, payload["alias"], payload["version"])
+        return
+    if effect.effect == "refuse":
+        memory.refuse(**payload)
+        return
+    version = memory.version(effect.name, effect.version)
+    if effect.effect == "record":
+        memory.record(version, **payload, id=f"{int(payload['at'] * 1000)}-{effect.id}")
+    elif effect.effect == "confirm":
+        memory.confirm(version, Approval(**payload.pop("approval")), **payload)
+    elif effect.effect == "open_gate":
+        memory.open_gate(version, **payload)
+    elif effect.effect == "close_gate":
+        memory.close_gate(version, **payload)
+    elif effect.effect == "let_in":
+        memory.let_in(version, **payload)
+    else:
+        raise ValueError(f"the outbox holds an effect of no known kind: {effect.effect}")

@@ -1,0 +1,298 @@
+"""What the answers prove about a canary: e-processes, valid at any time, for any traffic and any schedule of weights.
+
+An e-process is wealth from a fair game: it starts at 1 and, if the hypothesis it bets against is true, the chance that it
+ever passes 1/alpha is at most alpha (Ville's inequality; Ramdas et al. 2023, "Game-theoretic statistics and safe anytime-
+valid inference"). Two hypotheses are bet against, per SLI:
+
+- *the canary is no worse* (`Wealth`): users are split by a salted hash, so a bad answer falls to a canary user with
+  probability w, the canary's share. If the canary is r times as bad it is theta = w r/(w r + 1 - w). The bet is mixed over r
+  and over the time of the change. A mirrored request is seen by both arms: a pair in which just one is bad is such an event
+  with w = 1/2.
+- *the canary burns at least k times max(budget, the champion's own rate)* (`log_excluded`): tested anew in each stage.
+
+Only a user's first bad answer is bet on: later ones are predictable from the first. The others are counted and shown.
+Everything here is pure; `fold(fold(e, a), b) == fold(e, a + b)`, so that evidence is carried over any number of ticks.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from pipelines.rollout.store import Event
+
+RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0, 25.0, 75.0, 250.0, 1000.0)
+COMMON = 0.05  # from this rate on good answers are bet on too: bad ones alone would waste most of what is known
+KNOWN = 20  # champion answers before its rate is used for that
+SETTLE = 2.0  # seconds until every gateway has surely applied a new weight (they poll every 0.2)
+PAIR_WAIT = 30.0  # seconds that one half of a mirrored pair waits for the other
+PAIR_MOST = 5_000
+STEPS = (1.3, 1.7, 2.2, 3.0, 4.0, 5.5, 8.0, 12.0, 20.0, 40.0)  # champion's rate, in budgets
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    n: int = 0
+    bad: int = 0
+
+    def add(self, good: bool) -> "Count":
+        return Count(self.n + 1, self.bad + (not good))
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(self.n + other.n, self.bad + other.bad)
+
+    def interval(self, z: float = 1.96) -> tuple[float, float]:
+        """Wilson's interval of the bad rate (95 % by default), for people to read: no decision uses it."""
+        if not self.n:
+            return 0.0, 1.0
+        rate, spread = self.bad / self.n, z * z / self.n
+        middle = (rate + spread / 2) / (1 + spread)
+        half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Wealth:
+    """The e-process against "the canary is no worse": log-wealth of each ratio, over all start times up to now.
+
+    The bet that starts at the n-th event gets the share R(n-1) - R(n) of the capital, R(n) = 1/(1 + ln(1 + n)): a late onset
+    at event n costs about ln n + 2 ln ln n nats, and what has not started yet is held as cash. O(1) an event.
+    """
+
+    bets: int = 0
+    logs: tuple[float, ...] = ()
+
+    def bet(self, factors: Sequence[float]) -> "Wealth":
+        """Bet on one event; `factors` are the log likelihood ratios, one for each of RATIOS."""
+        fresh = math.log(_cash(self.bets) - _cash(self.bets + 1))
+        running = self.logs or (-math.inf,) * len(RATIOS)
+        return Wealth(self.bets + 1, tuple(_add(log, fresh) + f for log, f in zip(running, factors, strict=True)))
+
+    @property
+    def log(self) -> float:
+        """Natural log of the e-value now."""
+        cash = math.log(_cash(self.bets))
+        return _add(cash, _sum(self.logs) - math.log(len(RATIOS))) if self.logs else cash
+
+
+@dataclass(frozen=True, slots=True)
+class Sli:
+    """What is known of one SLI: its wealth, and counts over the rollout, over the stage, and over mirrored pairs."""
+
+    wealth: Wealth = Wealth()
+    champion: Count = Count()
+    canary: Count = Count()
+    stage_champion: Count = Count()
+    stage_canary: Count = Count()
+    mirror_champion: Count = Count()
+    mirror_canary: Count = Count()
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One arm's half of a mirrored request, waiting for the other's."""
+
+    arm: str
+    slis: Mapping[str, bool]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a rollout has seen. `users` ("SLI:user" of those bet on) may be kept elsewhere between folds: see Store.seen.
+
+    `weights` are (since, share of the users in the canary); `fused` is the time since which a gateway keeps the canary's
+    traffic down by itself, so that the share is no longer known; `fuses` how often that was in this stage; `beside_fuse`
+    how the champion answered since.
+    """
+
+    champion: str
+    canary: str
+    slis: Mapping[str, Sli]
+    weights: tuple[tuple[float, float], ...] = ()
+    users: frozenset[str] = frozenset()
+    halves: Mapping[str, Half] = field(default_factory=dict)
+    fused: float | None = None
+    fuses: int = 0
+    beside_fuse: Count = Count()
+    last: float | None = None
+
+    def share(self, at: float) -> tuple[float, bool]:
+        """Return the canary's share for a request made at `at`, and whether it is exact.
+
+        Just after a change a gateway may still split by the old share: then the larger of the two is returned, which can
+        only lower the wealth of a bet on a bad answer (both factors fall with w).
+        """
+        largest, exact = 0.0, True
+        for since, share in reversed(self.weights):
+            if since <= at:
+                largest = max(largest, share)
+                if at - since >= SETTLE:
+                    break
+                exact = False
+        return largest, exact and (self.fused is None or at < self.fused)
+
+
+def enter(evidence: Evidence, at: float, share: float) -> Evidence:
+    """Start a stage at `at` with `share` of the users in the canary. The stage's counts start anew, the wealth goes on."""
+    slis = {name: replace(s, stage_champion=Count(), stage_canary=Count()) for name, s in evidence.slis.items()}
+    return replace(rearm(evidence, at), slis=slis, weights=(*evidence.weights, (at, share)), fuses=0)
+
+
+def rearm(evidence: Evidence, at: float) -> Evidence:
+    """The canary gets its share back at `at`, after a gateway had cut it off."""
+    weights = (*evidence.weights, (at, evidence.weights[-1][1]))
+    return replace(evidence, weights=weights, fused=None, beside_fuse=Count())
+
+
+def lapse(evidence: Evidence, since: float, until: float) -> Evidence:
+    """The lease was gone from `since` to `until`: all users were the champion's meanwhile."""
+    share = evidence.weights[-1][1]
+    return replace(evidence, weights=(*evidence.weights, (since, 0.0), (until, share)))
+
+
+def fold(evidence: Evidence, events: Iterable[Event]) -> Evidence:
+    """Return `evidence` after `events` (answers, late verdicts, fuses), in their order. Those of other versions are skipped."""
+    slis, users, halves = dict(evidence.slis), set(evidence.users), dict(evidence.halves)
+    last = evidence.last
+    for event in events:
+        if event.version != (evidence.canary if event.arm == "canary" else evidence.champion):
+            continue
+        last = event.at if last is None else max(last, event.at)
+        evidence = _watch_fuse(evidence, event)
+        share, exact = evidence.share(event.at)
+        known = {name: good for name, good in event.slis.items() if name in slis}
+        if event.shadow or share == 0:
+            _mirror(event, known, slis, users, halves)
+        if event.shadow:
+            continue
+        for name, good in known.items():
+            key = f"{name}:{event.user_hmac}"
+            slis[name], used = _live(slis[name], event.arm, good, share, exact, key not in users)
+            if used:
+                users.add(key)
+    halves = _recent(halves, last or 0.0)
+    return replace(evidence, slis=slis, users=frozenset(users), halves=halves, last=last)
+
+
+def _watch_fuse(evidence: Evidence, event: Event) -> Evidence:
+    """Note that a gateway cut the canary off, and how the champion answers meanwhile."""
+    if event.kind == "fuse":
+        current = evidence.fused is None and event.at >= evidence.weights[-1][0]
+        return replace(evidence, fused=event.at, fuses=evidence.fuses + 1) if current else evidence
+    if evidence.fused is not None and event.arm == "champion" and "availability" in event.slis:
+        return replace(evidence, beside_fuse=evidence.beside_fuse.add(event.slis["availability"]))
+    return evidence
+
+
+def _live(s: Sli, arm: str, good: bool, share: float, exact: bool, new: bool) -> tuple[Sli, bool]:
+    """Count a user's answer and, if the user is `new` to the bets, bet on it; say whether a bet was made."""
+    wealth = s.wealth
+    if new and 0 < share < 1:
+        rate = (s.champion.bad + 0.5) / (s.champion.n + 1)  # of what was seen before this answer: predictable
+        if rate <= COMMON or s.champion.n < KNOWN:
+            wealth = wealth if good else wealth.bet(_bad_factors(share, arm))
+        elif exact:
+            wealth = wealth.bet(_both_factors(share, arm, good, rate))
+    champion, canary, stage_champion, stage_canary = s.champion, s.canary, s.stage_champion, s.stage_canary
+    if arm == "canary":
+        canary, stage_canary = canary.add(good), stage_canary.add(good)
+    else:
+        champion, stage_champion = champion.add(good), stage_champion.add(good)
+    counted = Sli(wealth, champion, canary, stage_champion, stage_canary, s.mirror_champion, s.mirror_canary)
+    return counted, wealth is not s.wealth
+
+
+def _mirror(event: Event, known: Mapping[str, bool], slis: dict[str, Sli], users: set[str], halves: dict[str, Half]) -> None:
+    """Match the halves of a mirrored request; bet on a pair in which just one arm was bad (under the null: a fair coin)."""
+    key = f"{event.kind}:{event.request}"
+    other = halves.get(key)
+    if not known or other is None or other.arm == event.arm:
+        halves[key] = Half(event.arm, known, event.at)
+        return
+    del halves[key]
+    for name in known.keys() & other.slis.keys():
+        canary, champion = (known[name], other.slis[name]) if event.arm == "canary" else (other.slis[name], known[name])
+        s, user = slis[name], f"{name}:{event.user_hmac}"
+        wealth = s.wealth
+        if canary != champion and user not in users:
+            users.add(user)
+            wealth = wealth.bet(_bad_factors(0.5, "champion" if canary else "canary"))
+        slis[name] = replace(
+            s, wealth=wealth, mirror_canary=s.mirror_canary.add(canary), mirror_champion=s.mirror_champion.add(champion)
+        )
+
+
+def _recent(halves: Mapping[str, Half], now: float) -> dict[str, Half]:
+    kept = [(key, half) for key, half in halves.items() if now - half.at <= PAIR_WAIT]
+    return dict(kept[-PAIR_MOST:])
+
+
+def log_worse(evidence: Evidence) -> float:
+    """Natural log of the e-value against "the canary is no worse in any SLI": the mean of the SLIs' e-values."""
+    return _sum([s.wealth.log for s in evidence.slis.values()]) - math.log(len(evidence.slis))
+
+
+def log_excluded(canary: Count, champion: Count, budget: float, burn: float) -> float:
+    """Natural log of the e-value against "the canary's bad rate is at least burn x max(budget, the champion's own)".
+
+    For any p0: either the champion's rate is at least p0, then the canary's is at least burn x p0; or it is below. So the
+    smaller of the e-values against the two is an e-value against the hypothesis, and so is a mean of such: half of the
+    weight is on the budget itself (which needs no proof about the champion), half on a grid above it. A bound of more than
+    0.9 is tested as 0.9: not even that is let pass.
+    """
+    proven = [
+        min(_log_below(canary, min(burn * floor, 0.9)), _log_above(champion, floor))
+        for floor in (budget * step for step in STEPS)
+        if floor < 0.9
+    ]
+    alone = _log_below(canary, min(burn * budget, 0.9))
+    return _add(alone, _sum(proven) - math.log(len(proven))) - math.log(2) if proven else alone
+
+
+def _log_below(count: Count, bound: float) -> float:
+    """Log e-value against "the rate is at least `bound`": likelihood ratios of smaller rates, mixed."""
+    return _ratios(count, bound, [bound * part for part in (0.02, 0.1, 0.25, 0.5, 0.75)])
+
+
+def _log_above(count: Count, bound: float) -> float:
+    """Log e-value against "the rate is at most `bound`"."""
+    return _ratios(count, bound, [min(bound * part, (1 + bound) / 2) for part in (1.15, 1.4, 2.0, 4.0)])
+
+
+def _ratios(count: Count, null: float, rates: Sequence[float]) -> float:
+    good = count.n - count.bad
+    logs = [count.bad * math.log(rate / null) + good * (math.log1p(-rate) - math.log1p(-null)) for rate in rates]
+    return _sum(logs) - math.log(len(logs))
+
+
+@lru_cache(maxsize=256)
+def _bad_factors(share: float, arm: str) -> tuple[float, ...]:
+    """Log likelihood ratios of a bad answer from `arm`: theta/w = r/(w r + 1 - w), (1 - theta)/(1 - w) = 1/(w r + 1 - w)."""
+    return tuple((math.log(r) if arm == "canary" else 0.0) - math.log(share * r + 1 - share) for r in RATIOS)
+
+
+def _both_factors(share: float, arm: str, good: bool, rate: float) -> tuple[float, ...]:
+    """The same where bad answers are common: a good one speaks too, with g = (1 - r p)/(1 - p). A ratio >= 1/p does not bet."""
+
+    def factor(ratio: float) -> float:
+        if ratio * rate >= 1:
+            return 0.0
+        g = (1 - ratio * rate) / (1 - rate) if good else ratio
+        return (math.log(g) if arm == "canary" else 0.0) - math.log(share * g + 1 - share)
+
+    return tuple(factor(r) for r in RATIOS)
+
+
+def _cash(bets: int) -> float:
+    return 1 / (1 + math.log1p(bets))
+
+
+def _add(a: float, b: float) -> float:
+    high, low = (a, b) if a >= b else (b, a)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+def _sum(logs: Sequence[float]) -> float:
+    high = max(logs)
+    return high + math.log(math.fsum(math.exp(log - high) for log in logs))

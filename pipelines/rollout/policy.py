@@ -1,0 +1,179 @@
+"""What the spec asks of a rollout, and the state of one: frozen records that go to the database and back as JSON."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from pipelines import spec
+from pipelines.rollout import evidence as ev
+from pipelines.rollout.budget import Budget
+from pipelines.rollout.evidence import Count, Evidence, Sli
+
+DAY = 86_400.0
+CERTAIN = ("availability", "latency")  # SLIs that budgets count; a judge's flags are opinions
+
+
+class Action(StrEnum):
+    HOLD = "hold"
+    ADVANCE = "advance"
+    REARM = "rearm"
+    ROLLBACK = "rollback"
+    OPEN_GATE = "open_gate"
+    PROMOTE = "promote"
+    FINISH = "finish"
+
+
+class Phase(StrEnum):
+    FIRST = "first"
+    SHADOW = "shadow"
+    STAGE = "stage"
+    APPROVAL = "approval"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+
+
+TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An SLI. `objective` is the share of good requests promised; None: compared with the champion only (judge's flags)."""
+
+    name: str
+    objective: float | None
+
+    @property
+    def budget(self) -> float:
+        """Bad rate that the promotion test starts from. Flags have none: under 5 % they are taken for the judge's own noise."""
+        return ev.COMMON if self.objective is None else 1 - self.objective
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the spec asks for. `stages` are (weight in percent, burn to exclude); times in seconds."""
+
+    slis: tuple[Rule, ...]
+    stages: tuple[tuple[float, float], ...]
+    shadow_requests: int = 100
+    alpha: float = 0.01
+    confidence: float = 0.95
+    person: bool = True
+    window: float = 30 * DAY
+    stage_requests: int = 50
+    stage_seconds: float = 15.0
+    gate_seconds: float = 7 * DAY
+    ask_seconds: float = DAY
+
+    @classmethod
+    def of(cls, slo: spec.Slo, rollout: spec.Rollout) -> "Policy":
+        judge = (Rule("judge", None),) if slo.judged > 0 else ()
+        return cls(
+            (Rule("availability", slo.availability.objective), Rule("latency", slo.latency.objective), *judge),
+            tuple((stage.weight, stage.burn) for stage in rollout.stages),
+            shadow_requests=rollout.shadow_requests,
+            alpha=rollout.alpha,
+            confidence=rollout.confidence,
+            person=rollout.approval == "person",
+            window=slo.window_days * DAY,
+        )
+
+    @property
+    def bar(self) -> float:
+        """Natural log of the e-value from which the canary is rolled back."""
+        return -math.log(self.alpha)
+
+    @property
+    def stage_bar(self) -> float:
+        """Natural log of the e-value that leaves a stage: the error is shared out over shadow and all stages."""
+        return math.log((len(self.stages) + 1) / (1 - self.confidence))
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate before 100 %, bound to the evidence it was opened on."""
+
+    opened_at: float
+    expires_at: float
+    digest: str
+    markdown: str
+
+
+@dataclass(frozen=True)
+class State:
+    """One rollout in flight. `before` holds each certain SLI's counts in the window before it, `counted_since` their start."""
+
+    phase: Phase
+    since: float
+    opened_at: float
+    evidence: Evidence
+    stage: int = 0
+    gate: Gate | None = None
+    before: Mapping[str, Count] = field(default_factory=dict)
+    counted_since: float | None = None
+
+
+@dataclass(frozen=True)
+class Approved:
+    """A version of NAME-prod that the registry's rules accepted for the waiting candidate."""
+
+    prod_version: str
+    digest: str
+    at: float
+    user: str | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a tick sees beside the events: the time, an approval if there is one, and whether all effects have been applied."""
+
+    now: float
+    approval: Approved | None = None
+    drained: bool = True
+
+
+@dataclass(frozen=True)
+class Decision:
+    action: Action
+    reasons: tuple[str, ...]
+    numbers: Mapping[str, float]
+
+
+def start(version: str, champion: str | None, now: float) -> State:
+    """The state of a new rollout. Without a champion there is nothing to compare with, and nobody to fall back to."""
+    found = Evidence(champion or "", version, {}, weights=((now, 0.0),))
+    return State(Phase.SHADOW if champion else Phase.FIRST, now, now, found)
+
+
+def prepared(state: State, policy: Policy) -> State:
+    """`state` with a place for every SLI of the policy."""
+    slis = {rule.name: state.evidence.slis.get(rule.name, Sli()) for rule in policy.slis}
+    return replace(state, evidence=replace(state.evidence, slis=slis))
+
+
+def budget(state: State, rule: Rule, policy: Policy, now: float) -> Budget:
+    """The error budget of a certain SLI now: what was before the rollout, and what users have met in it."""
+    if rule.objective is None:
+        raise ValueError(f"{rule.name} has no budget")
+    sli = state.evidence.slis[rule.name]
+    seen = state.before.get(rule.name, Count()) + sli.champion + sli.canary
+    began = state.opened_at if state.counted_since is None else state.counted_since
+    return Budget(rule.objective, policy.window, now - began, seen)
+
+
+def stage_name(state: State, policy: Policy) -> str:
+    """Where a rollout is, for people."""
+    if state.phase is Phase.STAGE:
+        return f"{policy.stages[state.stage][0]:g} % (stage {state.stage + 1} of {len(policy.stages)})"
+    if state.phase is Phase.APPROVAL:
+        return f"{policy.stages[state.stage][0]:g} %, waiting for approval"
+    return {Phase.SHADOW: "shadow (mirrored, no user sees it)", Phase.FIRST: "first version"}.get(
+        state.phase, state.phase.replace("_", " ")
+    )
+
+
+def traffic(state: State, policy: Policy) -> tuple[float, bool]:
+    """Return the canary's weight in percent and whether it is mirrored."""
+    if state.phase in (Phase.STAGE, Phase.APPROVAL):
+        return policy.stages[state.stage][0], False
+    return 0.0, state.phase is Phase.SHADOW

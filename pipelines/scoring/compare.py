@@ -1,0 +1,91 @@
+"""Estimates with their intervals, and what a difference means: the only statistics that a report or a gate may use.
+
+Means and paired differences: BCa bootstrap (Efron 1987) by scipy, seeded, so that the same scores always give the same
+interval. Shares: the exact interval of Clopper and Pearson (1934).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Outcome = Literal["better", "not worse", "worse", "inconclusive"]
+
+FEWEST = 10  # paired values below which a bootstrap interval is too short to be believed: every verdict is inconclusive
+BLOCK = 256  # resamples in memory at a time
+SEED = 20_240_501
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """`value` with its interval from `low` to `high`, from `n` values; same unit as the values."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def mean(values: ArrayLike, *, confidence: float = 0.95, resamples: int = 2_000, seed: int = SEED) -> Estimate:
+    """The mean of one-dimensional `values` with its BCa bootstrap interval.
+
+    Raises:
+        ValueError: fewer than two values, or values that are not finite.
+    """
+    data: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    if data.ndim != 1 or len(data) < 2 or not np.isfinite(data).all():
+        raise ValueError(f"a mean needs at least two finite values in one row, not an array of shape {data.shape}")
+    value = float(data.mean())
+    if np.ptp(data) == 0:  # nothing to resample: the interval is the value, and FEWEST guards against believing it too soon
+        return Estimate(value, value, value, len(data))
+    interval = stats.bootstrap(
+        (data,),
+        np.mean,
+        n_resamples=resamples,
+        batch=BLOCK,
+        confidence_level=confidence,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(value, float(interval.low), float(interval.high), len(data))
+
+
+def difference(
+    ours: ArrayLike, theirs: ArrayLike, *, confidence: float = 0.95, resamples: int = 2_000, seed: int = SEED
+) -> Estimate:
+    """The mean of `ours - theirs`, value by value on the same test pairs, with its paired bootstrap interval.
+
+    Raises:
+        ValueError: the two differ in length, or as `mean` says.
+    """
+    a, b = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"a paired difference needs as many values on both sides, not {a.shape} and {b.shape}")
+    return mean(a - b, confidence=confidence, resamples=resamples, seed=seed)
+
+
+def share(hits: int, n: int, *, confidence: float = 0.95) -> Estimate:
+    """The share `hits / n` (0 to 1) with its exact interval.
+
+    Raises:
+        ValueError: n is 0, or hits lies outside 0..n.
+    """
+    interval = stats.binomtest(hits, n).proportion_ci(confidence, method="exact")
+    return Estimate(hits / n, float(interval.low), float(interval.high), n)
+
+
+def verdict(estimate: Estimate, margin: float = 0.0) -> Outcome:
+    """What the interval of a difference (ours - theirs, more is better) allows to say.
+
+    better: wholly above 0; not worse: wholly above -margin; worse: wholly below -margin; else inconclusive, as with fewer
+    than FEWEST values.
+    """
+    if estimate.n < FEWEST:
+        return "inconclusive"
+    if estimate.low > 0:
+        return "better"
+    if estimate.low >= -margin:
+        return "not worse"
+    return "worse" if estimate.high < -margin else "inconclusive"

@@ -1,0 +1,154 @@
+"""Checkpoints that survive a kill at any moment: written whole under another name, then renamed; sealed by sha256; no pickles.
+
+A checkpoint is a folder step-NNNNNNNN of weights, optimiser state and the best weights so far (safetensors) and the loop's
+place (state.json). The last two are kept: a damaged one is passed over, by name, for the one before.
+"""
+
+import errno
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from pipelines import artifact
+from pipelines.errors import SeqlineError
+
+KEPT = 2
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass
+class State:
+    """The loop's place: what is done, where the epoch stands, and how validation went."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    """Batches of this epoch that are done."""
+    tokens: int = 0
+    """Real (unpadded) tokens trained on."""
+    best_loss: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    """Validations since the best one."""
+    validations: list[list[float]] = field(default_factory=list)
+    """[step, loss] of each validation."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    state: State
+    weights: Tensors
+    optimizer: Tensors
+    best: Tensors
+
+
+def weights_of(model: torch.nn.Module) -> Tensors:
+    """Every parameter and buffer once (tied ones under their first name), on the CPU."""
+    return {
+        name: tensor.detach().cpu().clone()
+        for named in (model.named_parameters(), model.named_buffers())
+        for name, tensor in named
+    }
+
+
+def put_weights(model: torch.nn.Module, tensors: Tensors) -> None:
+    with torch.no_grad():
+        for named in (model.named_parameters(), model.named_buffers()):
+            for name, tensor in named:
+                tensor.copy_(tensors[name])
+
+
+def optimizer_of(optimizer: torch.optim.Optimizer) -> Tensors:
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{name}": value.detach().cpu() for index, values in state.items() for name, value in values.items()}
+
+
+def put_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` as folder/step-NNNNNNNN and delete all but the last two."""
+    final = folder / f"step-{checkpoint.state.step:08d}"
+    building = folder / ".new"
+    shutil.rmtree(building, ignore_errors=True)
+    shutil.rmtree(final, ignore_errors=True)
+    building.mkdir()
+    try:
+        for name in ("weights", "optimizer", "best"):
+            save_file(getattr(checkpoint, name), building / f"{name}.safetensors")
+        (building / "state.json").write_text(json.dumps(asdict(checkpoint.state)), encoding="utf-8")
+        artifact.seal(building)
+        building.replace(final)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    for old in _all(folder)[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def load(folder: Path, say: Callable[[str], Any]) -> Checkpoint | None:
+    """The last whole checkpoint in `folder`, None without one. Damaged ones are named through `say` and deleted."""
+    for path in reversed(_all(folder)):
+        try:
+            artifact.verify(path)
+        except (artifact.Corrupt, json.JSONDecodeError, UnicodeDecodeError, KeyError) as damage:
+            say(f"checkpoint {path.name} is damaged and passed over: {damage}")
+            shutil.rmtree(path)
+            continue
+        tensors = {name: load_file(path / f"{name}.safetensors") for name in ("weights", "optimizer", "best")}
+        return Checkpoint(State(**json.loads((path / "state.json").read_text(encoding="utf-8"))), **tensors)
+    return None
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+@contextmanager
+def disk_faults(folder: Path) -> Iterator[None]:
+    """Turn a full disk, met anywhere inside, into one clear line.
+
+    Raises:
+        SeqlineError: the disk (or the quota) under `folder` is full.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        if not full:
+            raise
+        raise SeqlineError(
+            f"training: the disk is full (free: {_free(folder) >> 20} MiB): make room, then run again to resume"
+        ) from None
+
+
+def check_disk(folder: Path, parameters: int) -> None:
+    """Refuse to start without room for what training writes.
+
+    A checkpoint holds four floats a parameter (weights, two moments, best weights). Three lie there while the third is being
+    written, and the finished weights come on top.
+
+    Raises:
+        SeqlineError: too little free space under `folder`.
+    """
+    needed, free = 4 * parameters * (4 * (KEPT + 1) + 1), _free(folder)
+    if free < needed:
+        raise SeqlineError(
+            f"training: needs {needed >> 20} MiB of disk for its checkpoints and weights, {free >> 20} MiB are free: make room"
+        )
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free

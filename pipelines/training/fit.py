@@ -1,0 +1,170 @@
+"""Train on encoded pairs; killed at any moment, the next run carries on from the last checkpoint to the same weights.
+
+While it runs, checkpoints and log lie in out/.weights-KEY.partial; the log ends beside the weights as out/weights-KEY.jsonl,
+outside the sealed folder, since it holds wall-clock times and the same input must give the same bytes.
+
+On a GPU machine this needs only torch, transformers, safetensors, numpy, pyarrow and rich.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import artifact
+from pipelines.artifact import Tokens, Weights
+from pipelines.errors import SeqlineError
+from pipelines.training import base as start
+
+if TYPE_CHECKING:
+    from pipelines.spec import Training
+    from pipelines.training.loop import Loop
+    from pipelines.training.progress import Journal
+
+CODE_VERSION = 1
+PROBES = 32
+"""Validation pairs that travel with the weights, for the export's parity check."""
+
+
+def fit(tokens: Tokens, training: "Training", base: Path | None, out: Path) -> Weights:
+    """Train from `base` (a Hugging Face folder; None is from scratch) and keep the weights of the best validation.
+
+    Makes a Hugging Face folder (safetensors, configs, tokenizer), training.json (steps, tokens, losses)
+    and probes.json (a few validation pairs, encoded).
+
+    Raises:
+        UserError: the base does not fit (see base.from_folder).
+        SeqlineError: too little disk, at the start or in mid-run, or a loss that is not finite (its batch is kept).
+    """
+    key = artifact.digest("fit", CODE_VERSION, tokens, training, base and start.fingerprint(base))
+    folder = out / f"weights-{key[:16]}"
+    found = artifact.existing(Weights, folder)
+    if found:
+        return found
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".{folder.name}.partial"
+    with _alone(out):
+        # Another process may have made it while this one waited.
+        found = artifact.existing(Weights, folder) or _train(tokens, training, base, partial, folder)
+        shutil.rmtree(partial, ignore_errors=True)
+    return found
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """One training at a time under `out`: two would fight over the cores and the checkpoints. The lock dies with its process."""
+    with (out / ".training.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _train(tokens: Tokens, training: "Training", base: Path | None, partial: Path, folder: Path) -> Weights:
+    from pipelines.training import checkpoint
+    from pipelines.training.progress import Journal, last_step
+
+    partial.mkdir(exist_ok=True)
+    log = partial / "log.jsonl"
+    with checkpoint.disk_faults(partial):
+        loop = _loop(tokens, training, base, partial)
+        reached = last_step(log)
+        with Journal(log, training.steps, loop.state.step) as journal:
+            saved = checkpoint.load(partial, journal.say)
+            if saved:
+                loop.restore(saved)
+            if saved or reached:
+                _resumed(journal, loop.state.step, reached)
+            _run(loop, training, partial, journal, folder)
+        shutil.copyfile(log, folder.parent / f"{folder.name}.jsonl")
+        return artifact.make(Weights, folder, lambda building: _write(building, loop, tokens))
+
+
+def _resumed(journal: "Journal", step: int, reached: int) -> None:
+    repeated = max(0, reached - step)
+    journal.say(f"training: resumed at step {step} ({repeated} steps repeated)")
+    journal.write(event="resume", step=step, repeated=repeated)
+
+
+def _loop(tokens: Tokens, training: "Training", base: Path | None, partial: Path) -> "Loop":
+    import torch
+
+    from pipelines.training import checkpoint
+    from pipelines.training.loop import Loop
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
+    facts = json.loads((tokens.path / "tokens.json").read_text(encoding="utf-8"))
+    longest = max(facts["max_source"], facts["max_target"])
+    torch.manual_seed(training.seed)
+    if base is None:
+        shape = training.architecture
+        with torch.device("meta"):
+            sized = start.from_scratch(shape, facts["vocabulary"], longest)
+        checkpoint.check_disk(partial, _parameters(sized))
+        torch.manual_seed(training.seed)
+        model = start.from_scratch(shape, facts["vocabulary"], longest)
+    else:
+        model = start.from_folder(base, facts["vocabulary"], longest)
+        checkpoint.check_disk(partial, _parameters(model))
+    return Loop(model, tokens.path, training, rebuild=base is None, longest_target=facts["max_target"])
+
+
+def _parameters(model: Any) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _run(loop: "Loop", training: "Training", partial: Path, journal: "Journal", folder: Path) -> None:
+    from pipelines.training import checkpoint
+    from pipelines.training.loop import LossError
+
+    while not loop.done:
+        try:
+            loss, read, rate = loop.step()
+        except LossError as fault:
+            kept = folder.parent / f"{folder.name}.not-finite.json"
+            kept.write_text(json.dumps({"step": fault.step, **fault.rows}), encoding="utf-8")
+            raise SeqlineError(f"training: {fault}: the batch is kept in {kept.name}: lower training.learning_rate") from None
+        step = loop.state.step
+        journal.step(step, loss, read, rate)
+        if step % training.validate_steps == 0 or step == training.steps:
+            journal.validation(step, *loop.validate())
+        if step % training.checkpoint_steps == 0 and not loop.done:
+            checkpoint.save(partial, loop.checkpoint())
+
+
+def _write(building: Path, loop: "Loop", tokens: Tokens) -> None:
+    from transformers import GenerationConfig
+    from transformers.utils.logging import disable_progress_bar
+
+    from pipelines.training.checkpoint import put_weights
+
+    model, state = loop.model, loop.state
+    put_weights(model, loop.best)
+    config = model.config
+    make: Any = GenerationConfig  # transformers leaves its constructor untyped
+    model.generation_config = make(
+        decoder_start_token_id=loop.marks.start,
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+        max_length=loop.longest_target,
+    )
+    disable_progress_bar()
+    model.cpu().save_pretrained(building)
+    shutil.copytree(tokens.path / "tokenizer", building, dirs_exist_ok=True)
+    held_out = [(s, t) for pairs in loop.held_out for s, t in zip(pairs.sources, pairs.targets, strict=True)][:PROBES]
+    probes = {"source_ids": [source for source, _ in held_out], "target_ids": [target for _, target in held_out]}
+    facts = json.loads((tokens.path / "tokens.json").read_text(encoding="utf-8"))
+    trained = {
+        **asdict(state),
+        "parameters": _parameters(model),
+        "padding": loop.padding(),
+        "max_source": facts["max_source"],
+        "max_target": facts["max_target"],
+        "training": loop.training.model_dump(mode="json"),
+    }
+    (building / "probes.json").write_text(json.dumps(probes), encoding="utf-8")
+    (building / "training.json").write_text(json.dumps(trained, indent=1, sort_keys=True) + "\n", encoding="utf-8")

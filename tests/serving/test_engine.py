@@ -1,0 +1,140 @@
+"""An engine process over HTTP: answers, bounds, deadlines, and how it ends."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from pipelines import artifact
+from tests.serving.site import spec, until
+
+ENGINE = [sys.executable, "-m", "pipelines.serving.engine", "--port", "0"]
+
+
+def command(export: Path, folder: Path) -> list[str]:
+    path = folder / "spec.json"
+    path.write_text(spec(serving={"queue": 4}).model_dump_json())
+    return [*ENGINE, "--export", str(export), "--spec", str(path)]
+
+
+@pytest.fixture(scope="module")
+def engine(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    given = command(export, tmp_path_factory.mktemp("engine"))
+    with subprocess.Popen(given, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        ready = json.loads(process.stdout.readline())
+        assert ready["pid"] == process.pid
+        with httpx.Client(base_url=f"http://127.0.0.1:{ready['port']}", timeout=30) as http:
+            yield http
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+def test_it_says_what_it_serves(engine: httpx.Client, export: Path) -> None:
+    assert engine.get("/healthz").json() == {"ok": True, "manifest": artifact.file_sha256(export / "manifest.json")}
+
+
+def test_texts_asked_together_or_alone_get_the_same_answers(engine: httpx.Client) -> None:
+    texts = ["a small package", "a much longer description of another package with many words in it", "x"]
+    together = engine.post("/generate", json={"inputs": texts}).json()["outputs"]
+    alone = [engine.post("/generate", json={"inputs": [text]}).json()["outputs"][0] for text in texts]
+    for one, other in zip(together, alone, strict=True):
+        assert one.pop("logprob") == pytest.approx(other.pop("logprob"), abs=1e-2)
+        assert one == other
+        assert one.keys() == {"text", "source_tokens", "target_tokens", "truncated"}
+
+
+def test_the_decoding_is_the_specs_unless_one_is_given(engine: httpx.Client) -> None:
+    default, short = (
+        engine.post("/generate", json={"inputs": ["a small package"], "decoding": decoding}).json()["outputs"][0]
+        for decoding in (None, {"max_tokens": 2})
+    )
+    assert short["target_tokens"] <= 2 < default["target_tokens"] <= 8
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"decoding": {"beam": 99}}, "decoding.beam: must be as in the spec's serving.decoding"),
+        ({"decoding": "greedy"}, "decoding: must be as in the spec's serving.decoding"),
+        ({"deadline_ms": 0}, "deadline_ms: must be a number of milliseconds above 0"),
+        ({"deadline_ms": True}, "deadline_ms: must be a number of milliseconds above 0"),
+        ({"inputs": []}, "inputs: must be a list of at least one text"),
+        ({"temperature": 1}, "body: unknown key: the keys are deadline_ms, decoding, inputs"),
+    ],
+)
+def test_a_bad_request_gets_one_line(engine: httpx.Client, change: dict[str, Any], line: str) -> None:
+    answer = engine.post("/generate", json={"inputs": ["a"], **change})
+    assert (answer.status_code, answer.json()) == (400, {"error": line})
+
+
+def test_a_passed_deadline_is_a_503(engine: httpx.Client) -> None:
+    answer = engine.post("/generate", json={"inputs": ["a"], "deadline_ms": 0.001})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_a_flood_gets_429_or_an_answer(engine: httpx.Client) -> None:
+    body = {"inputs": ["word " * 90] * 8, "deadline_ms": 30_000}
+    with ThreadPoolExecutor(24) as senders:
+        answers = list(senders.map(lambda _: engine.post("/generate", json=body), range(48)))
+    assert {a.status_code for a in answers} == {200, 429}
+    assert all(a.headers["Retry-After"] == "1" for a in answers if a.status_code == 429)
+    assert engine.post("/generate", json={"inputs": ["a"]}).status_code == 200
+
+
+def test_a_changed_byte_is_refused_by_name(export: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(export, tmp_path / "broken")
+    victim = max((p for p in broken.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2] ^= 1
+    victim.write_bytes(content)
+    ended = subprocess.run(command(broken, tmp_path), capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert victim.name in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stdout == ""
+
+
+def test_it_ends_when_its_parent_is_killed(export: Path, tmp_path: Path) -> None:
+    parent = (
+        "import subprocess, sys, os, json\n"
+        "child = subprocess.Popen([*sys.argv[1:], '--parent', str(os.getpid())], stdout=subprocess.PIPE)\n"
+        "print(child.stdout.readline().decode(), flush=True)\n"
+        "child.wait()\n"
+    )
+    given = [sys.executable, "-c", parent, *command(export, tmp_path)]
+    with subprocess.Popen(given, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        child = json.loads(process.stdout.readline())["pid"]
+        os.kill(child, 0)
+        process.kill()
+    until(lambda: not _alive(child))
+
+
+def _alive(pid: int) -> bool:
+    with suppress(FileNotFoundError):
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False
+
+
+def test_sigterm_lets_it_finish(export: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(command(export, tmp_path), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        ready = json.loads(process.stdout.readline())
+        body = {"inputs": ["word " * 90] * 3, "deadline_ms": 30_000}
+        with ThreadPoolExecutor(3) as senders, httpx.Client(base_url=f"http://127.0.0.1:{ready['port']}") as http:
+            held = [senders.submit(http.post, "/generate", json=body, timeout=30) for _ in range(3)]
+            until(lambda: any(f.done() for f in held))
+            process.send_signal(signal.SIGTERM)
+            assert {f.result().status_code for f in held} <= {200, 429}
+        assert process.wait(20) == 0
