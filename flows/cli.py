@@ -169,6 +169,8 @@ def schema() -> None:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, str) and len(value) >= 40 and all(c in "0123456789abcdef" for c in value):
+        return value[:12]
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     first = text.strip().splitlines()[0] if text.strip() else "-"
     return first if first == text.strip() and len(first) <= 100 else first[:97] + "..."

@@ -39,14 +39,14 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Retrained:
-    """What a retrain made: the version, and how its rollout stood when the watch ended."""
+    """What a retrain made; `watched` is how its rollout stood when the watch ended, None if it was over before."""
 
     spec: Spec
     version: Version
     clean: Clean
     pairs: Dataset
     report: Report
-    watched: Watched
+    watched: Watched | None
 
 
 def step(work: Callable[P, R]) -> Callable[P, R]:
@@ -117,7 +117,8 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     shutil.copyfile(path, work / "spec.yaml")
     controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
     receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)
-    return Retrained(spec, version, clean, pairs, report, watch(spec, settings))
+    watched = watch(spec, settings) if store.open_rollout(spec.name) else None
+    return Retrained(spec, version, clean, pairs, report, watched)
 
 
 def passed(report: Report) -> None:

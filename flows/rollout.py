@@ -6,7 +6,7 @@ again: by cron, or by the next `seqline rollout NAME --watch`.
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,25 +73,33 @@ def watch(spec: Spec, settings: Settings, *, to_the_end: bool = False) -> Watche
     """Tick every 2 s until the rollout is closed or, unless `to_the_end`, waits for a person."""
     store = Store(settings.database)
     registry = Registry(settings.mlflow, settings.artifacts)
-    console = Console()
-    with sole_controller(spec.name, settings), gateway(spec, settings) as url, traffic(spec, url, settings) as counted:
-        failures = 0
-        said = ""
-        while True:
-            started = time.monotonic()
-            try:
-                outcome = controller.tick(store, registry, spec, now=time.time())
-                failures = 0
-            except Transient as error:
-                failures += 1
-                console.print(f"tick failed, tried again: {error}")
-                if failures >= PATIENCE_TICKS:
-                    raise
-            else:
-                if outcome.summary != said:
-                    said = outcome.summary
-                    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {said}", highlight=False)
-                if not outcome.open or (outcome.waiting_for_approval and not to_the_end):
-                    break
-            time.sleep(max(0.0, TICK_SECONDS - (time.monotonic() - started)))
+    counted: dict[str, Any] = {}
+    with sole_controller(spec.name, settings), ExitStack() as around:
+        route = store.route(spec.name)
+        if route and route.canary:
+            url = around.enter_context(gateway(spec, settings))
+            counted = around.enter_context(traffic(spec, url, settings))
+        outcome = _tick_on(store, registry, spec, to_the_end=to_the_end)
     return Watched(outcome, counted)
+
+
+def _tick_on(store: Store, registry: Registry, spec: Spec, *, to_the_end: bool) -> Outcome:
+    console = Console(highlight=False, soft_wrap=True)
+    failures, said = 0, ""
+    while True:
+        started = time.monotonic()
+        try:
+            outcome = controller.tick(store, registry, spec, now=time.time())
+        except Transient as error:
+            failures += 1
+            console.print(f"tick failed, tried again: {error}", markup=False)
+            if failures >= PATIENCE_TICKS:
+                raise
+        else:
+            failures = 0
+            if outcome.summary != said:
+                said = outcome.summary
+                console.print(f"{time.strftime('%H:%M:%S')} {said}", markup=False)
+            if not outcome.open or (outcome.waiting_for_approval and not to_the_end):
+                return outcome
+        time.sleep(max(0.0, TICK_SECONDS - (time.monotonic() - started)))

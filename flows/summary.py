@@ -26,9 +26,9 @@ def facts(made: "Retrained", settings: Settings) -> dict[str, Any]:
         "report": str(made.report.path / "report.md"),
         "scores": json.loads((made.report.path / "scores.json").read_text()),
         "privacy": json.loads((made.clean.path / "scrub.json").read_text()),
-        "rollout": watched.outcome.summary,
-        "waiting_for_approval": watched.outcome.waiting_for_approval,
-        "traffic": watched.traffic,
+        "rollout": watched.outcome.summary if watched else None,
+        "waiting_for_approval": bool(watched and watched.outcome.waiting_for_approval),
+        "traffic": watched.traffic if watched else {},
         "next": list(what_next(made.spec, watched, settings)),
     }
 
@@ -40,7 +40,7 @@ def lines(made: "Retrained", settings: Settings) -> Iterator[str]:
     yield ""
     yield from privacy(made.clean)
     yield ""
-    yield f"rollout        {made.watched.outcome.summary}"
+    yield f"rollout        {made.watched.outcome.summary if made.watched else 'was over before this run'}"
     yield from traffic(made.watched)
     yield f"report         {shown(made.report.path / 'report.md')}"
     yield f"data           data/{made.version.name}/, versioned in data.dvc: commit it with `git commit data.dvc`"
@@ -61,17 +61,16 @@ def privacy(clean: Clean) -> Iterator[str]:
         yield line
 
 
-def traffic(watched: "Watched") -> Iterator[str]:
-    counted = watched.traffic
+def traffic(watched: "Watched | None") -> Iterator[str]:
+    counted = watched.traffic if watched else {}
     if counted:
         yield f"traffic        {counted['sent']:,} replayed requests, {counted['failed']} failed for their sender"
 
 
-def what_next(spec: "Spec", watched: "Watched", settings: Settings) -> Iterator[str]:
+def what_next(spec: "Spec", watched: "Watched | None", settings: Settings) -> Iterator[str]:
     """Where to press, or how to serve."""
-    outcome = watched.outcome
-    if outcome.waiting_for_approval:
-        page = f"{settings.mlflow_ui}/#/models/{spec.name}/versions/{outcome.version}"
+    if watched and watched.outcome.waiting_for_approval:
+        page = f"{settings.mlflow_ui}/#/models/{spec.name}/versions/{watched.outcome.version}"
         yield f"an approval: `make up`, open {page}, press Promote model and choose {spec.name}-prod"
         yield f"then `seqline rollout {spec.name} --watch` brings it to 100 % (with `make up` that happens by itself)"
     url = f"http://{spec.serving.host}:{spec.serving.port}/v1/generate"

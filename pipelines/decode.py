@@ -54,7 +54,8 @@ class Decoder:
         self._tokenizer.enable_truncation(facts["max_source"])
         self._engine: _Engine
         if (export_folder / "ct2").is_dir():
-            self._engine = _CTranslate2(export_folder / "ct2", self._tokenizer, threads, device)
+            marks = json.loads((hf / "generation_config.json").read_text(encoding="utf-8"))
+            self._engine = _CTranslate2(export_folder / "ct2", self._tokenizer, marks["eos_token_id"], threads, device)
         else:
             self._engine = _Transformers(hf, threads, device)
 
@@ -90,10 +91,10 @@ def _check(place: int, text: str) -> None:
 
 
 class _CTranslate2:
-    def __init__(self, folder: Path, tokenizer: Any, threads: int, device: str) -> None:
+    def __init__(self, folder: Path, tokenizer: Any, end: int, threads: int, device: str) -> None:
         import ctranslate2
 
-        self._tokenizer = tokenizer
+        self._tokenizer, self._end = tokenizer, end
         self._translator = ctranslate2.Translator(str(folder), device=device, inter_threads=1, intra_threads=threads)
 
     def write(self, sources: list[list[int]], decoding: Decoding, batch_tokens: int) -> list[_Written]:
@@ -107,25 +108,24 @@ class _CTranslate2:
             length_penalty=decoding.length_penalty,
             no_repeat_ngram_size=decoding.no_repeat_ngram,
             return_scores=True,
+            return_end_token=True,
         )
-        return [
-            _Written([number(piece) for piece in result.hypotheses[0]], _unnormalised(result, decoding.length_penalty))
-            for result in results
-        ]
-
-
-def _unnormalised(result: Any, penalty: float) -> float:
-    """CTranslate2 divides the sum of log-probabilities by length ** penalty."""
-    return float(result.scores[0] * max(len(result.hypotheses[0]), 1) ** penalty)
+        written = []
+        for result in results:
+            ids = [number(piece) for piece in result.hypotheses[0]]
+            # The score is the sum of the log-probabilities over length ** penalty, and the length counts the end mark.
+            logprob = result.scores[0] * len(ids) ** decoding.length_penalty
+            written.append(_Written(ids[:-1] if ids[-1:] == [self._end] else ids, logprob))
+        return written
 
 
 class _Transformers:
     def __init__(self, folder: Path, threads: int, device: str) -> None:
         import torch
         from transformers import AutoModelForSeq2SeqLM
-        from transformers.utils.logging import disable_progress_bar
+        from transformers.utils import logging as transformers_log
 
-        disable_progress_bar()
+        transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
         torch.set_num_threads(threads)
         found = "cuda" if torch.cuda.is_available() else "cpu"
         self._device = torch.device(found if device == "auto" else device)

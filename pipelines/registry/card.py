@@ -22,6 +22,8 @@ class Facts:
 
 
 def number(value: object) -> str:
+    if value is None:
+        return "-"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
@@ -47,8 +49,8 @@ def scores_table(scores: Json) -> str:
 
 def gate_table(gate: Json) -> str:
     """Markdown: a row a rule of the gate."""
-    lines = [_row(["rule", "measured", "bar", "verdict"]), _row(["---"] * 4)]
-    lines += [_row([r["rule"], interval(r), number(r.get("bar", "-")), str(r.get("verdict", "-"))]) for r in gate["rules"]]
+    lines = [_row(["rule", "measured", "bar", "verdict", "why"]), _row(["---"] * 5)]
+    lines += [_row([r["rule"], interval(r), number(r["bar"]), r["verdict"], r.get("reason", "")]) for r in gate["rules"]]
     return "\n".join(lines)
 
 

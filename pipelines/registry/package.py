@@ -134,6 +134,9 @@ def metrics(told: card.Facts) -> Iterator[tuple[str, float]]:
     for who, found in scored.items():
         for metric, measured in found.items():
             yield from _measured(metric if who == "model" else f"{who}.{metric}", measured)
+    for part in ("judge", "corpus"):
+        for metric, measured in told.scores.get(part, {}).items():
+            yield from _measured(f"{part}.{metric}", measured)
     for where in ("known", "audit"):
         for entity, measured in told.scrub.get(where, {}).items():
             yield from _measured(f"recall.{where}.{entity}", {**measured, "value": measured["recall"]})

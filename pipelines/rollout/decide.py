@@ -74,7 +74,7 @@ def _onward(state: State, policy: Policy, numbers: Mapping[str, float]) -> Decis
         return Decision(Action.ADVANCE, (why, f"next: {policy.stages[0][0]:g} % of the users"), numbers)
     weight, burn = policy.stages[state.stage]
     why = f"at {weight:g} %: a burn of {burn:g} is excluded in every SLI"
-    counts = tuple(_counts(state, rule.name) for rule in policy.slis)
+    counts = tuple(_seen(state, rule.name) for rule in policy.slis)
     if state.stage + 1 < len(policy.stages):
         return Decision(Action.ADVANCE, (why, *counts, f"next: {policy.stages[state.stage + 1][0]:g} % of the users"), numbers)
     if policy.person:
@@ -97,7 +97,7 @@ def _spent(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
         if rule.objective is not None:
             sli, what = state.evidence.slis[rule.name], budget(state, rule, policy, observed.now)
             if overspent(sli.stage_canary, sli.stage_champion, what):
-                return (f"{_counts(state, rule.name)} in this stage: more than the {what.stage:.0f} excess ones it may spend",)
+                return (f"{_seen(state, rule.name)} in this stage: more than the {what.stage:.0f} excess ones it may spend",)
     return ()
 
 
@@ -166,6 +166,11 @@ def _stage(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
                 f"(e = {number(found)} of {number(policy.stage_bar)}; the canary has {_failed(sli.stage_canary)} bad here)"
             )
     return tuple(missing)
+
+
+def _seen(state: State, name: str) -> str:
+    sli = state.evidence.slis[name]
+    return f"{name}: {_failed(sli.stage_canary)} bad, champion {_failed(sli.stage_champion)}"
 
 
 def _counts(state: State, name: str) -> str:

@@ -24,9 +24,13 @@ from pipelines.rollout.store import Event
 RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0, 25.0, 75.0, 250.0, 1000.0)
 COMMON = 0.05  # from this rate on good answers are bet on too: bad ones alone would waste most of what is known
 KNOWN = 20  # champion answers before its rate is used for that
-SETTLE = 2.0  # seconds until every gateway has surely applied a new weight (they poll every 0.2)
+SETTLE = {
+    "answer": 2.0,
+    "verdict": 15.0,
+}  # seconds until no event of the old weight comes (gateways poll every 0.2; judges lag)
 PAIR_WAIT = 30.0  # seconds that one half of a mirrored pair waits for the other
 PAIR_MOST = 5_000
+UNPAIRED = frozenset({"latency"})  # a mirrored request is asked second, of a colder engine: counted, shown, not bet on
 STEPS = (1.3, 1.7, 2.2, 3.0, 4.0, 5.5, 8.0, 12.0, 20.0, 40.0)  # champion's rate, in budgets
 
 
@@ -117,8 +121,8 @@ class Evidence:
     beside_fuse: Count = Count()
     last: float | None = None
 
-    def share(self, at: float) -> tuple[float, bool]:
-        """Return the canary's share for a request made at `at`, and whether it is exact.
+    def share(self, at: float, kind: str = "answer") -> tuple[float, bool]:
+        """Return the canary's share for an event at `at`, and whether it is exact.
 
         Just after a change a gateway may still split by the old share: then the larger of the two is returned, which can
         only lower the wealth of a bet on a bad answer (both factors fall with w).
@@ -127,7 +131,7 @@ class Evidence:
         for since, share in reversed(self.weights):
             if since <= at:
                 largest = max(largest, share)
-                if at - since >= SETTLE:
+                if at - since >= SETTLE[kind]:
                     break
                 exact = False
         return largest, exact and (self.fused is None or at < self.fused)
@@ -160,7 +164,9 @@ def fold(evidence: Evidence, events: Iterable[Event]) -> Evidence:
             continue
         last = event.at if last is None else max(last, event.at)
         evidence = _watch_fuse(evidence, event)
-        share, exact = evidence.share(event.at)
+        if event.kind == "fuse":
+            continue
+        share, exact = evidence.share(event.at, event.kind)
         known = {name: good for name, good in event.slis.items() if name in slis}
         if event.shadow or share == 0:
             _mirror(event, known, slis, users, halves)
@@ -171,8 +177,8 @@ def fold(evidence: Evidence, events: Iterable[Event]) -> Evidence:
             slis[name], used = _live(slis[name], event.arm, good, share, exact, key not in users)
             if used:
                 users.add(key)
-    halves = _recent(halves, last or 0.0)
-    return replace(evidence, slis=slis, users=frozenset(users), halves=halves, last=last)
+    waiting = [(key, half) for key, half in halves.items() if (last or 0.0) - half.at <= PAIR_WAIT][-PAIR_MOST:]
+    return replace(evidence, slis=slis, users=frozenset(users), halves=dict(waiting), last=last)
 
 
 def _watch_fuse(evidence: Evidence, event: Event) -> Evidence:
@@ -207,7 +213,7 @@ def _mirror(event: Event, known: Mapping[str, bool], slis: dict[str, Sli], users
     """Match the halves of a mirrored request; bet on a pair in which just one arm was bad (under the null: a fair coin)."""
     key = f"{event.kind}:{event.request}"
     other = halves.get(key)
-    if not known or other is None or other.arm == event.arm:
+    if not known or other is None or other.arm == event.arm or event.at - other.at > PAIR_WAIT:
         halves[key] = Half(event.arm, known, event.at)
         return
     del halves[key]
@@ -215,17 +221,12 @@ def _mirror(event: Event, known: Mapping[str, bool], slis: dict[str, Sli], users
         canary, champion = (known[name], other.slis[name]) if event.arm == "canary" else (other.slis[name], known[name])
         s, user = slis[name], f"{name}:{event.user_hmac}"
         wealth = s.wealth
-        if canary != champion and user not in users:
+        if canary != champion and user not in users and name not in UNPAIRED:
             users.add(user)
             wealth = wealth.bet(_bad_factors(0.5, "champion" if canary else "canary"))
         slis[name] = replace(
             s, wealth=wealth, mirror_canary=s.mirror_canary.add(canary), mirror_champion=s.mirror_champion.add(champion)
         )
-
-
-def _recent(halves: Mapping[str, Half], now: float) -> dict[str, Half]:
-    kept = [(key, half) for key, half in halves.items() if now - half.at <= PAIR_WAIT]
-    return dict(kept[-PAIR_MOST:])
 
 
 def log_worse(evidence: Evidence) -> float:

@@ -122,11 +122,17 @@ def _verdict(found: Mapping[str, Any] | None, route: Route, budgets: Mapping[str
     broke = [name for name, each in budgets.items() if each["left"] <= 0]
     if broke:
         return False, f"the error budget of {' and '.join(broke)} is spent"
+    return True, _calm(found, route)
+
+
+def _calm(found: Mapping[str, Any] | None, route: Route) -> str:
     if found is None:
-        return True, f"version {route.champion} serves everybody; no rollout is open"
+        return f"version {route.champion} serves everybody; no rollout is open"
     if found["approval"]:
-        return True, f"version {found['version']} waits for an approval at {route.weight:g} %"
-    return True, f"version {found['version']} against {route.champion}: {found['where']}"
+        return f"version {found['version']} waits for an approval at {route.weight:g} %"
+    if found["phase"] in TERMINAL:
+        return f"version {route.champion} serves everybody; version {found['version']} was {found['where']}"
+    return f"version {found['version']} against {route.champion}: {found['where']}"
 
 
 def rollback(store: Store, name: str, why: str, now: float, by: str) -> str:
@@ -195,7 +201,7 @@ def render(found: Mapping[str, Any]) -> RenderableType:
             lines.append(Text(f"To let it in: {rollout['approval']}. To refuse: seqline rollback {found['name']}"))
         lines.append(Text(f"Worse than the champion? e = {rollout['e']}, rolled back at {rollout['bar']}"))
         lines.append(_table(rollout["slis"], found["budgets"]))
-        lines += [Text(f"  next: {reason}") for reason in rollout["reasons"]]
+        lines += [Text(f"  {reason}") for reason in rollout["reasons"]]
         lines.append(
             Text(f"Last tick {_age(rollout['last_tick_age'])}, last answer {_age(found['last_event_age'])}", style="dim")
         )
@@ -222,7 +228,7 @@ def _left(each: Mapping[str, float]) -> str:
 def _past(decisions: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for row in decisions:
         clock = datetime.fromtimestamp(row["at"]).astimezone().strftime("%m-%d %H:%M:%S")
-        yield f"{clock}  version {row['version']}  {row['action']}: {'; '.join(row['reasons'])}"
+        yield f"{clock}  version {row['version']}  {row['action']}: {row['reasons'][0]}"
 
 
 def _age(seconds: float | None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 
 from pipelines.errors import Transient
 
@@ -193,10 +193,8 @@ class Store:
             for e in batch
         ]  # fmt: skip
         with self.transaction() as connection:
-            insert: Any = sa.insert(events)
-            if self.engine.dialect.name == "sqlite":
-                insert = sqlite.insert(events).on_conflict_do_nothing()
-            connection.execute(insert, rows)
+            dialect = sqlite if self.engine.dialect.name == "sqlite" else postgresql
+            connection.execute(dialect.insert(events).on_conflict_do_nothing(), rows)
 
     def read(self, name: str, offsets: Mapping[str, int], connection: sa.Connection | None = None) -> Journal:
         """Return the events of `name` past `offsets` (gateway -> last seq read), ordered by time, and the new offsets."""

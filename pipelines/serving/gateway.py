@@ -71,7 +71,7 @@ class Gateway:
             await asyncio.to_thread(self._store.create)
         except Transient as error:
             log.warning("%s: the gateway starts all the same and waits for it", error)
-        self._guard = Guard(self.spec.privacy, timeout=self._timeout)
+        self._guard = Guard(self.spec.privacy)
         self._exit.push_async_callback(self._guard.close)
         try:
             await self._guard.start()

@@ -4,9 +4,11 @@ import asyncio
 import logging
 import multiprocessing
 import os
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import accumulate
 
 from pipelines import processes
 from pipelines.errors import SeqlineError
@@ -14,7 +16,8 @@ from pipelines.scrub.detect import Detector
 from pipelines.spec import Privacy
 
 log = logging.getLogger("seqline.serving")
-BATCH = 32  # texts in one call to the worker
+BATCH_CHARS = 8_000  # in one call to the worker: about a quarter of a second of its time
+STUCK_SECONDS = 15.0  # a call that takes longer will never end
 _detector: Detector | None = None  # of the worker process
 
 Scrubbed = tuple[str, Mapping[str, str]]
@@ -28,11 +31,11 @@ class GuardDown(SeqlineError):
 class Guard:
     """Scrubs texts in one worker process; texts that come while it is busy go together in the next call.
 
-    A worker that dies, or takes longer than `timeout` seconds, is replaced; the texts it held raise GuardDown.
+    A worker that dies, or is stuck, is replaced; the texts it held raise GuardDown.
     """
 
-    def __init__(self, privacy: Privacy, *, timeout: float) -> None:
-        self._privacy, self._timeout = privacy, timeout
+    def __init__(self, privacy: Privacy) -> None:
+        self._privacy = privacy
         self._pool: ProcessPoolExecutor | None = None
         self._warm: asyncio.Future[int] | None = None
         self._waiting: list[tuple[str, asyncio.Future[Scrubbed]]] = []
@@ -65,33 +68,35 @@ class Guard:
         self._stop()
 
     async def _drain(self) -> None:
-        while self._waiting:
-            batch = [row for row in self._waiting[:BATCH] if not row[1].cancelled()]
-            del self._waiting[:BATCH]
+        while batch := self._take():
             try:
-                results: Sequence[Scrubbed | GuardDown] = await self._call([text for text, _ in batch])
-            except GuardDown as error:
-                results = [error] * len(batch)
+                results = await self._call([text for text, _ in batch])
+            except GuardDown:
+                results = [None] * len(batch)
             for (_, future), result in zip(batch, results, strict=True):
                 if future.cancelled():
                     continue
-                if isinstance(result, GuardDown):
-                    future.set_exception(result)
+                if result is None:
+                    future.set_exception(GuardDown("not scrubbed"))
                 else:
                     future.set_result(result)
 
-    async def _call(self, texts: list[str]) -> list[Scrubbed]:
+    def _take(self) -> list[tuple[str, asyncio.Future[Scrubbed]]]:
+        """The next texts that somebody still waits for: about BATCH_CHARS of them, at least one."""
+        self._waiting = [row for row in self._waiting if not row[1].cancelled()]
+        chars = list(accumulate(len(text) for text, _ in self._waiting))
+        count = max(1, bisect_right(chars, BATCH_CHARS))
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+    async def _call(self, texts: list[str]) -> list[Scrubbed | None]:
         pool = await self._worker()
         try:
             work = asyncio.get_running_loop().run_in_executor(pool, _scrub_each, texts)
-            results: list[Scrubbed] = await asyncio.wait_for(work, self._timeout)
-            return results
+            return await asyncio.wait_for(work, STUCK_SECONDS)
         except (BrokenProcessPool, TimeoutError) as error:
             log.error("guard: its worker is replaced (%s)", type(error).__name__)
             self._stop()
-            raise GuardDown from None
-        except Exception as error:
-            log.error("guard: a text could not be scrubbed (%s)", type(error).__name__)
             raise GuardDown from None
 
     async def _worker(self) -> ProcessPoolExecutor:
@@ -126,10 +131,10 @@ def _load(privacy: str, parent: int) -> None:
     _detector = Detector(Privacy.model_validate_json(privacy))
 
 
-def _scrub_each(texts: list[str]) -> list[Scrubbed]:
+def _scrub_each(texts: list[str]) -> list[Scrubbed | None]:
+    """Each text scrubbed on its own; None for one that the detector fails on."""
     assert _detector is not None, "the pool's initializer loads it"
-    results: list[Scrubbed] = []
-    for text in texts:
-        scrubbed = _detector.scrub([text])
-        results.append((scrubbed.texts[0], dict(scrubbed.values)))
-    return results
+    try:
+        return [(scrubbed.texts[0], dict(scrubbed.values)) for scrubbed in _detector.scrub_each(texts)]
+    except SeqlineError:
+        return [None] * len(texts) if len(texts) == 1 else [result for text in texts for result in _scrub_each([text])]

@@ -76,14 +76,14 @@ def from_folder(base: Path, vocabulary: int, longest: int) -> Any:
     """
     import torch
     from transformers import AutoModelForSeq2SeqLM
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils import logging as transformers_log
 
-    disable_progress_bar()
+    transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, info = AutoModelForSeq2SeqLM.from_pretrained(
             base, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         why = str(error).strip().splitlines()[0]
         raise UserError(f"training.base: {base.name}: not a sequence-to-sequence model in safetensors: {why}") from None
     if info["missing_keys"]:

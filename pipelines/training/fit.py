@@ -57,7 +57,7 @@ def fit(tokens: Tokens, training: "Training", base: Path | None, out: Path) -> W
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """One training at a time under `out`: two would fight over the cores and the checkpoints. The lock dies with its process."""
+    """One training at a time under `out`: two would fight over cores and checkpoints. The lock dies with its process."""
     with (out / ".training.lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
@@ -137,7 +137,7 @@ def _run(loop: "Loop", training: "Training", partial: Path, journal: "Journal", 
 
 def _write(building: Path, loop: "Loop", tokens: Tokens) -> None:
     from transformers import GenerationConfig
-    from transformers.utils.logging import disable_progress_bar
+    from transformers.utils import logging as transformers_log
 
     from pipelines.training.checkpoint import put_weights
 
@@ -152,7 +152,7 @@ def _write(building: Path, loop: "Loop", tokens: Tokens) -> None:
         pad_token_id=config.pad_token_id,
         max_length=loop.longest_target,
     )
-    disable_progress_bar()
+    transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     model.cpu().save_pretrained(building)
     shutil.copytree(tokens.path / "tokenizer", building, dirs_exist_ok=True)
     held_out = [(s, t) for pairs in loop.held_out for s, t in zip(pairs.sources, pairs.targets, strict=True)][:PROBES]

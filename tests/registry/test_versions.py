@@ -46,6 +46,7 @@ def test_the_run_holds_scores_params_and_card(registry: Registry, candidate: Mak
     assert run.data.metrics["rougeL"] == 11.25
     assert (run.data.metrics["lead.rougeL.low"], run.data.metrics["lead.rougeL.high"]) == (29.0, 31.0)
     assert run.data.metrics["recall.known.PERSON"] == 0.9
+    assert run.data.metrics["judge.flagged.high"] == 5.0
     assert run.data.params["training.steps"] == "3"
     card = registry.text(run.info.run_id, "model/README.md") or ""
     assert "| rougeL | 11.25 [10.25, 12.25] | 30.00 [29.00, 31.00] |" in card

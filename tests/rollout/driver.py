@@ -1,8 +1,8 @@
 """A controller in a process of its own, to be killed: `python -m tests.rollout.driver DATABASE MLFLOW ARTIFACTS`.
 
-For each line `NAME` on stdin it forks (so that no kill costs an import of MLflow), prints the child's pid, and at its end the
-exit code. The child carries the rollout of NAME on to its end on traffic and presses that are a function of the database
-alone: whatever was killed, the same comes next. One tick is TICK seconds of virtual time.
+For each line `NAME` on stdin it forks (so that no kill costs an import of MLflow), prints the child's pid, a line for each
+tick that the child begins, and at its end the exit code. The child carries the rollout of NAME on to its end, on traffic and
+presses that are a function of the database alone: whatever was killed, the same comes next. A tick is TICK virtual seconds.
 """
 
 import os
@@ -22,8 +22,9 @@ from tests.rollout.traffic import TICK, World, same
 
 
 def carry(store: Store, registry: Registry, name: str) -> None:
-    spec, world = spec_of(name), World(same(0.002), seed=3)
+    spec, world = spec_of(name), World(same(0.002), rate=5, seed=3)
     while rollout := store.open_rollout(name):
+        os.write(1, b"tick\n")
         now = rollout.state["last"].get("at", rollout.opened_at) + TICK
         world.chance, world.n = random.Random(int(now)), int(now) * 10_000
         journal(store, name, world, now)
@@ -50,7 +51,7 @@ def main() -> None:
             os._exit(0)
         print(pid, flush=True)  # noqa: T201
         _, code = os.waitpid(pid, 0)
-        print(os.waitstatus_to_exitcode(code), flush=True)  # noqa: T201
+        print("exit", os.waitstatus_to_exitcode(code), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -44,10 +44,10 @@ def journal(store: Store, name: str, world: World, now: float) -> None:
     route = store.route(name)
     if route is None or route.canary is None or route.champion is None:
         return
-    first = int(now) * 10_000
+    first, gateway = int(now) * 10_000, f"gateway of {name}"
     batch = [
         Event(e.request, e.user_hmac, e.arm, route.canary if e.arm == "canary" else route.champion, e.at, e.slis, e.kind,
-              e.shadow, "g", first + i)
+              e.shadow, gateway, first + i)
         for i, e in enumerate(world.answers(now - TICK, now, route.weight, route.shadow, ("availability", "latency")))
     ]  # fmt: skip
-    store.append(name, "g", batch)
+    store.append(name, gateway, batch)

@@ -100,7 +100,7 @@ def test_a_good_version_goes_through_every_stage_to_the_approval_and_in(store: S
     now, outcome = drive(store, registry, spec, World(same(0.0)), now, lambda outcome: not outcome.open, most=2)
     assert outcome.state
     assert outcome.state.phase is Phase.PROMOTED
-    assert tags(registry, f"{spec.name}-prod", right)["seqline.verdict"] == "accepted"
+    assert tags(registry, f"{spec.name}-prod", right)["seqline.verdict"].endswith("accepted")
     assert "had approved already" in tags(registry, f"{spec.name}-prod", again)["seqline.verdict"]
     assert aliases(registry, spec.name) == {"champion": "2"}
     route = store.route(spec.name)
@@ -150,7 +150,7 @@ def test_rolled_back_by_hand_while_waiting(store: Store, registry: Registry, mod
     assert not outcome.open
     assert aliases(registry, spec.name) == {"champion": "1"}
     assert tags(registry, spec.name, "2")["seqline.state"] == "rolled back: by hand, bob: no reason given"
-    assert tags(registry, f"{spec.name}-prod", pressed)["seqline.verdict"] == "refused: the canary was rolled back"
+    assert tags(registry, f"{spec.name}-prod", pressed)["seqline.verdict"].endswith("refused: the canary was rolled back")
 
 
 def test_opening_is_idempotent_and_a_newer_version_supersedes(store: Store, registry: Registry, model: Model) -> None:
@@ -204,7 +204,8 @@ def test_traffic_is_decided_while_the_registry_is_away_and_it_is_told_later(
     away.away = False
     assert not controller.tick(store, away, spec, now + 4).open
     assert aliases(registry, spec.name) == {"champion": "1"}
-    assert events(registry, spec.name)[-2:] == [("2", "rollout opened"), ("2", "rolled back")]
+    told = [event for version, event in events(registry, spec.name) if version == "2"]
+    assert told == ["rollout opened", "rolled back"]
 
 
 def test_after_a_dead_controller_the_gap_is_no_evidence(store: Store, registry: Registry, model: Model) -> None:

@@ -132,6 +132,17 @@ def test_mirrored_pairs_count_where_just_one_arm_was_bad() -> None:
     assert s.canary == Count()
 
 
+def test_a_slow_mirrored_answer_is_counted_but_proves_nothing() -> None:
+    journal = []
+    for i in range(100):
+        journal += [
+            Event(f"r{i}", f"u{i}", "champion", "1", 10.0 + i, {"latency": True}),
+            Event(f"r{i}", f"u{i}", "canary", "2", 10.2 + i, {"latency": False}, shadow=True),
+        ]
+    s = ev.fold(fresh(), journal).slis["latency"]
+    assert (s.mirror_canary, s.wealth.bets) == (Count(100, 100), 0)
+
+
 def test_a_pair_is_matched_across_ticks_and_a_half_that_waited_too_long_is_dropped() -> None:
     first = Event("r", "u", "champion", "1", 10.0, {"availability": True})
     second = Event("r", "u", "canary", "2", 12.0, {"availability": False}, shadow=True)
@@ -147,7 +158,7 @@ def test_verdicts_are_compared_on_all_answers_where_flags_are_common() -> None:
     for i in range(1_500):
         arm = "canary" if chance.random() < 0.5 else "champion"
         flagged = chance.random() < (0.6 if arm == "canary" else 0.3)
-        journal.append(replace(answer(f"u{i}", arm, STARTED + 5 + i / 10, judge=not flagged), kind="verdict"))
+        journal.append(replace(answer(f"u{i}", arm, STARTED + 20 + i / 10, judge=not flagged), kind="verdict"))
     s = ev.fold(fresh(0.5), journal).slis["judge"]
     assert s.wealth.log > math.log(1e6)
     assert s.wealth.bets > s.canary.bad + s.champion.bad
@@ -157,7 +168,8 @@ def test_just_after_a_change_of_weight_the_larger_share_is_assumed() -> None:
     found = ev.enter(fresh(0.01), 200.0, 0.25)
     assert found.share(199.0) == (0.01, True)
     assert found.share(200.5) == (0.25, False)
-    assert found.share(200.0 + ev.SETTLE) == (0.25, True)
+    assert found.share(202.0) == (0.25, True)
+    assert found.share(202.0, "verdict") == (0.25, False)
     lapsed = ev.lapse(found, 300.0, 400.0)
     assert lapsed.share(350.0) == (0.0, True)
     assert lapsed.share(402.0) == (0.25, True)

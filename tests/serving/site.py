@@ -14,7 +14,8 @@ import httpx
 from pipelines.errors import Transient
 from pipelines.rollout.store import Event, Route, Store
 from pipelines.serving.gateway import Gateway
-from pipelines.serving.server import listen, run
+from pipelines.serving.listening import listen
+from pipelines.serving.server import run
 from pipelines.serving.supervisor import Launcher
 from pipelines.spec import Spec
 from tests.faults.proxy import Faults, through

@@ -3,64 +3,17 @@
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from json import loads
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
 
-from tests.serving.site import Site, site, spec, until
-
-
-class Judge:
-    """Where the sampled pairs go: a server that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.pairs: list[dict[str, Any]] = []
-        judge = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                judge.pairs += loads(self.rfile.read(int(self.headers["Content-Length"])))["pairs"]
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/pairs"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-
-@pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    running = Judge()
-    yield running
-    running.close()
-
-
-@pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory, export: Path, judge: Judge) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("gate")
-    with site(spec(slo={"judged": 1.0}, serving={"queue": 16}), folder, export, judge.url) as running:
-        answer = running.ask()
-        assert (answer.status_code, answer.json()) == (503, {"error": "no model in production yet"})
-        running.route()
-        yield running
+from tests.serving.judge import Judge
+from tests.serving.site import Site, until
 
 
 def test_an_answer_names_the_version_and_its_tokens(gate: Site) -> None:
@@ -74,52 +27,6 @@ def test_an_answer_names_the_version_and_its_tokens(gate: Site) -> None:
         assert output["version"] == "1"
         assert output["source_tokens"] > 0
     assert len(answer.headers["X-Request-Id"]) == 32
-
-
-@pytest.mark.parametrize(
-    ("body", "line"),
-    [
-        (b"", "valid JSON"),
-        (b"[1]", "JSON object"),
-        (b'{"inputs": ["secretword", NaN]}', "valid JSON"),
-        (b'{"inputs": ["secretword \\ud800"]}', "valid JSON"),
-        (b'{"inputs": ["secretword \xff"]}', "valid JSON"),
-        (b'{"inputs": ' + b"[" * 100_000, "valid JSON"),
-        (b"{}", "inputs: must be a list of at least one text"),
-        (b'{"inputs": []}', "inputs: must be a list of at least one text"),
-        (b'{"inputs": "secretword"}', "inputs: must be a list of at least one text"),
-        (b'{"inputs": ["a", 3]}', "inputs[1]: must be a text"),
-        (b'{"inputs": ["secretword", " "]}', "inputs[1]: must not be empty"),
-        (b'{"inputs": ["a", "b", "' + b"secretword" * 60 + b'"]}', "inputs[2]: must be at most 500 characters, not 600"),
-        (b'{"inputs": ["1", "2", "3", "4", "5", "6", "7", "8", "9"]}', "inputs: must be at most 8 texts, not 9"),
-        (b'{"inputs": ["a"], "secretword": 1}', "unknown key: the keys are inputs"),
-        (b'{"inputs": ["' + b"x" * 200_000 + b'"]}', "body: must be at most"),
-    ],
-)
-def test_a_bad_body_gets_one_line_that_echoes_nothing(gate: Site, body: bytes, line: str) -> None:
-    answer = gate.http.post("/v1/generate", content=body)
-    assert answer.status_code == 400
-    assert answer.json().keys() == {"error"}
-    assert line in answer.json()["error"]
-    assert "\n" not in answer.json()["error"]
-    assert "secretword" not in answer.text
-
-
-def test_a_body_that_never_arrives_is_given_up(gate: Site) -> None:
-    address = ("127.0.0.1", int(gate.url.rpartition(":")[2]))
-    with socket.create_connection(address, timeout=20) as stalled:
-        stalled.sendall(b"POST /v1/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-        assert b" 408 " in stalled.recv(4096)
-
-
-def test_wrong_paths_methods_and_senders_get_one_line(gate: Site) -> None:
-    assert gate.http.get("/nowhere").json() == {"error": "Not Found"}
-    assert (gate.http.get("/v1/generate").status_code, gate.http.get("/v1/generate").json()) == (
-        405,
-        {"error": "Method Not Allowed"},
-    )
-    assert gate.ask(user="u" * 257).json() == {"error": "X-User: must be at most 256 characters"}
-    assert gate.ask(user="u" * 100_000).status_code in (400, 431)
 
 
 def test_a_sender_stays_in_its_arm_and_more_weight_only_adds(gate: Site) -> None:
@@ -248,11 +155,11 @@ def test_a_killed_canary_engine_costs_no_sender_anything_and_comes_back(gate: Si
     since = gate.offsets()
     killed = gate.health()["engines"]["2"]
     os.kill(killed, signal.SIGKILL)
-    answers = []
+    answers: list[httpx.Response] = []
 
     def back() -> bool:
         answers.append(gate.ask(user=f"user-{len(answers)}"))
-        return gate.health()["engines"].get("2", killed) != killed
+        return bool(gate.health()["engines"].get("2", killed) != killed)
 
     until(back)
     assert {a.status_code for a in answers} == {200}

@@ -64,11 +64,11 @@ def test_the_same_input_gives_the_same_bytes_and_a_second_call_does_nothing(work
 
 
 def test_killed_twice_and_resumed_it_ends_in_the_same_bytes(
-    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], killed: Path
 ) -> None:
-    kill_at(tmp_path, line.TRAINING, 14)
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     assert not list(tmp_path.glob("weights-*"))
-    kill_at(tmp_path, line.TRAINING, 37)
+    kill_at(tmp_path, line.TRAINING, last_step(log_of(tmp_path)) + 9)
     reached = last_step(log_of(tmp_path))
     resumed = line.trained(tmp_path)
     assert resumed.sha256 == line.trained(work).sha256
