@@ -53,6 +53,7 @@ class Pair:
     shadow: bool
     source: str
     output: str
+    at: float
 
 
 KINDS: dict[str, type] = get_type_hints(Pair)
@@ -110,11 +111,10 @@ class Judge:
 
     def _verdicts(self, batch: Sequence[Pair]) -> list[Event]:
         verdicts = flags([pair.source for pair in batch], [pair.output for pair in batch], self.threshold)
-        now = time.time()
         return [
             Event(
                 request=pair.request, user_hmac=pair.user_hmac, arm=pair.arm, version=pair.version, shadow=pair.shadow,
-                at=now, slis={"judge": not verdict.flagged}, kind="verdict", gateway=self.gateway, seq=self.judged + index,
+                at=pair.at, slis={"judge": not verdict.flagged}, kind="verdict", gateway=self.gateway, seq=self.judged + index,
             )
             for index, (pair, verdict) in enumerate(zip(batch, verdicts, strict=True))
         ]  # fmt: skip

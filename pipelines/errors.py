@@ -1,9 +1,9 @@
 """The errors that seqline raises on purpose, and the exit code of each.
 
-    SeqlineError            1  a fault that is nobody's input: one line says what broke
-    ├── UserError           2  the input is wrong: the line names the file, the field or the row, and the mend
-    ├── Transient           1  worth another try (network, lock, a busy server): flows retry it
-    └── GateClosed          3  the evidence did not suffice: `reasons` lists each closed rule
+SeqlineError            1  a fault that is nobody's input: one line says what broke
+├── UserError           2  the input is wrong: the line names the file, the field or the row, and the mend
+├── Transient           1  worth another try (network, lock, a busy server): flows retry it
+└── GateClosed          3  the evidence did not suffice: `reasons` lists each closed rule
 """
 
 from collections.abc import Sequence

@@ -231,6 +231,9 @@ class Slo(Section):
     """Requests answered within the target."""
     judged: Share = 0.25
     """Share of requests whose answers the judge reads, alike in both arms. Its flags only compare canary and champion."""
+    judge_margin: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """The canary may be flagged more often than the champion by less than this share, at the last stage (before: as much wider
+    as the stage's burn is)."""
 
 
 class Stage(Section):
@@ -257,6 +260,12 @@ class Rollout(Section):
     """Shadow comes before these, approval and 100 % after."""
     shadow_requests: int = Field(100, ge=1)
     """Mirrored answers needed to leave shadow."""
+    stage_requests: int = Field(50, ge=1)
+    """Canary answers needed to leave a stage, whatever they prove."""
+    stage_seconds: float = Field(15, ge=0)
+    """Shortest time in a stage."""
+    approval_days: float = Field(7, gt=0)
+    """Days after which an unanswered gate is opened anew, on the evidence of that day."""
     alpha: float = Field(0.01, gt=0, lt=0.5)
     """Chance that a canary no worse than the champion is ever rolled back, all tests together."""
     confidence: float = Field(0.95, gt=0.5, lt=1)

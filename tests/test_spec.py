@@ -72,7 +72,12 @@ def test_the_schema_describes_every_key() -> None:
     described = spec.schema()
     json.dumps(described)
     sections = {"Spec": described, **described["$defs"]}
-    bare = [f"{name}.{key}" for name, one in sections.items() for key, value in one["properties"].items() if "description" not in value]
+    bare = [
+        f"{name}.{key}"
+        for name, one in sections.items()
+        for key, value in one["properties"].items()
+        if "description" not in value
+    ]
     assert bare == []
 
 
@@ -85,5 +90,3 @@ def test_stages_must_rise(weights: list[float]) -> None:
     else:
         with pytest.raises(ValueError, match="stages must rise"):
             spec.Rollout.model_validate({"stages": stages})
-
-

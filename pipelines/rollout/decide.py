@@ -159,10 +159,16 @@ def _stage(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
         missing.append(f"at {weight:g} %: less than {policy.stage_seconds:g} s in the stage")
     for rule in policy.slis:
         sli = state.evidence.slis[rule.name]
-        found = ev.log_excluded(sli.stage_canary, sli.stage_champion, rule.budget, burn)
+        if rule.objective is None:
+            margin = policy.margin(state.stage)
+            what = f"being flagged {margin:.0%} more often than the champion"
+            found = ev.log_not_inferior(sli.stage_canary, sli.stage_champion, margin)
+        else:
+            what = f"a burn of {burn:g}"
+            found = ev.log_excluded(sli.stage_canary, sli.stage_champion, rule.budget, burn)
         if found < policy.stage_bar:
             missing.append(
-                f"at {weight:g} %: {rule.name}: a burn of {burn:g} is not excluded yet "
+                f"at {weight:g} %: {rule.name}: {what} is not excluded yet "
                 f"(e = {number(found)} of {number(policy.stage_bar)}; the canary has {_failed(sli.stage_canary)} bad here)"
             )
     return tuple(missing)

@@ -251,6 +251,24 @@ def log_excluded(canary: Count, champion: Count, budget: float, burn: float) -> 
     return _add(alone, _sum(proven) - math.log(len(proven))) - math.log(2) if proven else alone
 
 
+def log_not_inferior(canary: Count, champion: Count, margin: float) -> float:
+    """Natural log of the e-value against "the canary's bad rate is above the champion's by `margin` or more".
+
+    For rates too common for a multiple of them to mean anything. If it is so, then for any t the champion's rate is at most t
+    or the canary's at least t + margin: the smaller of the e-values against the two is one against both, and so is the mean
+    over a grid of t. A margin of 1 or more excludes nothing that can be, and is passed at once.
+    """
+    if margin >= 1:
+        return math.inf
+    proven = []
+    for t in (step / 25 for step in range(1, 25)):
+        above = _ratios(champion, t, [t + (1 - t) * part for part in (0.1, 0.25, 0.5, 0.9)])
+        bound = t + margin
+        below = math.inf if bound >= 1 else _ratios(canary, bound, [bound - margin * part for part in (0.25, 0.5, 1.0)])
+        proven.append(min(above, below))
+    return _sum(proven) - math.log(len(proven))
+
+
 def _log_below(count: Count, bound: float) -> float:
     """Log e-value against "the rate is at least `bound`": likelihood ratios of smaller rates, mixed."""
     return _ratios(count, bound, [bound * part for part in (0.02, 0.1, 0.25, 0.5, 0.75)])

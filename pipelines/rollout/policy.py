@@ -45,8 +45,10 @@ class Rule:
 
     @property
     def budget(self) -> float:
-        """Bad rate that the promotion test starts from. Flags have none: under 5 % they are taken for the judge's own noise."""
-        return ev.COMMON if self.objective is None else 1 - self.objective
+        """Bad rate that the promotion test starts from; flags have none, they are only compared."""
+        if self.objective is None:
+            raise ValueError(f"{self.name} has no budget")
+        return 1 - self.objective
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Policy:
     stage_requests: int = 50
     stage_seconds: float = 15.0
     gate_seconds: float = 7 * DAY
+    judge_margin: float = 0.1
     ask_seconds: float = DAY
 
     @classmethod
@@ -76,12 +79,23 @@ class Policy:
             confidence=rollout.confidence,
             person=rollout.approval == "person",
             window=slo.window_days * DAY,
+            stage_requests=rollout.stage_requests,
+            stage_seconds=rollout.stage_seconds,
+            gate_seconds=rollout.approval_days * DAY,
+            judge_margin=slo.judge_margin,
         )
 
     @property
     def bar(self) -> float:
         """Natural log of the e-value from which the canary is rolled back."""
         return -math.log(self.alpha)
+
+    def margin(self, stage: int) -> float:
+        """By how much more often than the champion the canary may be flagged and still leave `stage`.
+
+        The spec's margin at the last stage; before it as much wider as that stage's burn is.
+        """
+        return self.judge_margin * self.stages[stage][1] / self.stages[-1][1]
 
     @property
     def stage_bar(self) -> float:

@@ -48,7 +48,7 @@ class Recording:
         if self._samples and split.sampled(call.request, self._slo.judged):
             which = int(call.request[:8], 16) % len(outputs)  # one verdict a request
             source, output = call.texts[which], outputs[which].text
-            self._samples.offer(Pair(call.request, call.user_hmac, arm, version, shadow, source, output))
+            self._samples.offer(Pair(call.request, call.user_hmac, arm, version, shadow, source, output, time.time()))
 
     def failed(self, call: Call, arm: split.Arm, version: str, reason: str, *, shadow: bool = False) -> None:
         self._event(call, arm, version, {"availability": False}, shadow)

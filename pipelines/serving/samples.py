@@ -15,7 +15,7 @@ EVERY = 0.25  # seconds
 
 @dataclass(frozen=True)
 class Pair:
-    """A scrubbed source and what a version made of it, placeholders in place."""
+    """A scrubbed source and what a version made of it at `at` (seconds since the epoch), placeholders in place."""
 
     request: str
     user_hmac: str
@@ -24,6 +24,7 @@ class Pair:
     shadow: bool
     source: str
     output: str
+    at: float
 
 
 class Samples:
