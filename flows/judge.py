@@ -44,7 +44,7 @@ log = logging.getLogger("seqline.judge")
 
 @dataclass(frozen=True)
 class Pair:
-    """One answer to judge; `source` and `output` are scrubbed, and live here only."""
+    """One answer, given at `at` (seconds since the epoch); `source` and `output` are scrubbed, and live here only."""
 
     request: str
     user_hmac: str
@@ -57,6 +57,7 @@ class Pair:
 
 
 KINDS: dict[str, type] = get_type_hints(Pair)
+SAID = {bool: "true or false", float: "a number (seconds since the epoch)", str: "text"}
 
 
 class Judge:
@@ -140,7 +141,7 @@ def _pair(index: int, row: object) -> Pair:
         raise ValueError(f"pairs[{index}]: must be an object")
     for name, kind in KINDS.items():
         if not isinstance(row.get(name), kind):
-            raise ValueError(f"pairs[{index}].{name}: must be {'true or false' if kind is bool else 'text'}")
+            raise ValueError(f"pairs[{index}].{name}: must be {SAID[kind]}")
     return Pair(**{name: row[name] for name in KINDS})
 
 

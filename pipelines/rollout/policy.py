@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from pipelines import spec
-from pipelines.rollout import evidence as ev
 from pipelines.rollout.budget import Budget
 from pipelines.rollout.evidence import Count, Evidence, Sli
 

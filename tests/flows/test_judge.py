@@ -61,7 +61,8 @@ def start(tmp_path: Path, database: str) -> Iterator[Callable[..., Process]]:
 
 
 def pair(request: str, output: str, **more: Any) -> dict[str, Any]:
-    usual = {"user_hmac": "u", "arm": "canary", "version": "2", "shadow": False, "source": f"Package: libfoo {SECRET}"}
+    usual = {"user_hmac": "u", "arm": "canary", "version": "2", "shadow": False, "at": 1.5}
+    usual |= {"source": f"Package: libfoo {SECRET}"}
     return {"request": request, "output": output, **usual, **more}
 
 
