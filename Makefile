@@ -9,7 +9,7 @@ help: ## this list
 setup: .venv/ready ## make .venv with the tested versions (every other target does this first)
 
 .venv/ready: pyproject.toml infra/constraints.txt
-	@command -v uv >/dev/null || test -x $(UV) || { python3 -m venv .venv/uv && .venv/uv/bin/pip install -q uv; }
+	@command -v uv >/dev/null || test -x $(UV) || { python3 -m venv .venv/uv && .venv/uv/bin/pip install -qq uv; }
 	@test -x $(PY)/python || $(UV) venv -q --allow-existing .venv
 	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .
 	@touch $@

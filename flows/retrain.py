@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from rich.console import Console
 
 from flows import receipt
 from flows.rollout import Watched, watch
@@ -35,6 +36,7 @@ from pipelines.training import base, export, fit
 
 P = ParamSpec("P")
 R = TypeVar("R")
+console = Console(highlight=False)
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ class Retrained:
     watched: Watched | None
 
 
-def step(work: Callable[P, R]) -> Callable[P, R]:
+def step(name: str, work: Callable[P, R]) -> Callable[P, R]:
     """A pipeline step as a Prefect task. Steps are content-addressed themselves, so Prefect's own cache stays out of it."""
 
     def transient(_task: object, _run: object, state: Any) -> bool:
         return isinstance(state.result(raise_on_failure=False), Transient)
 
     as_task: Any = task(
+        name=name,
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=2,
@@ -63,7 +66,12 @@ def step(work: Callable[P, R]) -> Callable[P, R]:
         retry_condition_fn=transient,
     )
     run: Callable[P, R] = as_task(work)
-    return run
+
+    def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+        console.print(f"{time.strftime('%H:%M:%S')} {name}")
+        return run(*args, **kwargs)
+
+    return timed
 
 
 @flow(name="retrain", flow_run_name="{spec}")
@@ -90,15 +98,15 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     in_production = registry.fetch(spec.name, champion.version, settings.folder("live", spec.name)) if champion else None
     expire(quarantine, spec.privacy.quarantine_days)
 
-    raw = step(sources.ingest)(spec.data.source, path.parent, settings.folder("cache"), quarantine)
-    clean = step(scrub.scrub)(raw, spec.privacy, work, quarantine)
-    pairs = step(dataset.split)(clean, spec.data, work)
-    pointer = step(dataset.publish)(pairs, spec.name, settings.project)
+    raw = step("ingest", sources.ingest)(spec.data.source, path.parent, settings.folder("cache"), quarantine)
+    clean = step("scrub", scrub.scrub)(raw, spec.privacy, work, quarantine)
+    pairs = step("split", dataset.split)(clean, spec.data, work)
+    pointer = step("version the data", dataset.publish)(pairs, spec.name, settings.project)
     start = base.resolve(spec.training.base, path.parent, lambda: in_production)
-    tokens = step(encode.encode)(pairs, spec.tokens, placeholders(spec.privacy), start, work)
-    weights = step(fit.fit)(tokens, spec.training, start, work)
-    exported = step(export.export)(weights, spec.serving.quantisation, work)
-    report = step(scoring.score)(exported, pairs, in_production, spec.scoring, spec.serving.decoding, work)
+    tokens = step("encode", encode.encode)(pairs, spec.tokens, placeholders(spec.privacy), start, work)
+    weights = step("train", fit.fit)(tokens, spec.training, start, work)
+    exported = step("export", export.export)(weights, spec.serving.quantisation, work)
+    report = step("score", scoring.score)(exported, pairs, in_production, spec.scoring, spec.serving.decoding, work)
     create_markdown_artifact((report.path / "report.md").read_text(), key=f"report-{spec.name}")
     passed(report)
     candidate = Candidate(
@@ -113,7 +121,7 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
         decoding=spec.serving.decoding.model_dump(mode="json"),
         lineage=lineage_of(spec, path, pointer, settings),
     )
-    version = step(registry.register)(spec.name, candidate)
+    version = step("register", registry.register)(spec.name, candidate)
     shutil.copyfile(path, work / "spec.yaml")
     controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
     receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)

@@ -1,5 +1,6 @@
 """The YAML: what is right loads, what is wrong is refused whole, each rule with its file and key."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_the_schema_describes_every_key() -> None:
 @given(st.lists(st.floats(0.5, 99.5), min_size=1, max_size=6))
 def test_stages_must_rise(weights: list[float]) -> None:
     stages = [{"weight": weight, "burn": 2} for weight in weights]
-    rising = all(left < right for left, right in zip(weights, weights[1:], strict=False))
+    rising = all(left < right for left, right in itertools.pairwise(weights))
     if rising:
         assert len(spec.Rollout.model_validate({"stages": stages}).stages) == len(weights)
     else:
