@@ -45,7 +45,9 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
     # Prefect and what it brings cost seconds: only now that there is work.
     from flows import summary
     from flows.retrain import retrain as flow
+    from flows.zombies import bury_servers
 
+    bury_servers(settings.workspace / "prefect")
     made = flow(str(spec))
     if made:
         report(summary.facts(made, settings), as_json, "\n".join(summary.lines(made, settings)))

@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     def apply(self) -> "Settings":
         """Set the dependencies' environment in this process; call it before they are imported."""
         os.environ.update(self.environment())
+        Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder only
         return self
 
 

@@ -5,6 +5,8 @@ process was on this machine and is gone.
 """
 
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -52,6 +54,27 @@ def _gone(infrastructure: str | None) -> bool:
         return True
     host, _, pid = infrastructure.rpartition(":")
     return host == socket.gethostname() and not psutil.pid_exists(int(pid))
+
+
+def bury_servers(home: Path) -> int:
+    """Stop the temporary Prefect servers over `home` whose flow was killed: Prefect starts one for each flow that runs without
+    a server, as a child that outlives it."""
+    orphans = [process for process in servers_of(home) if process.ppid() == 1]
+    for process in orphans:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return len(orphans)
+
+
+def servers_of(home: Path) -> list[psutil.Process]:
+    """The Prefect servers that Prefect started by itself over `home`."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            temporary = "prefect.server.api.server:create_app" in " ".join(process.cmdline())
+            if temporary and process.environ().get("PREFECT_HOME") == str(home):
+                found.append(process)
+    return found
 
 
 def _bury(client: SyncPrefectClient, runs: list[FlowRun]) -> int:

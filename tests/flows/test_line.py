@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from flows.zombies import servers_of
 from tests.flows.project import Project
 
 TINY = "models/tiny.yaml"
@@ -60,20 +61,18 @@ def broken_gateway(project: Project, *faults: str) -> Iterator[None]:
 
 def test_killed_in_training_the_next_run_carries_on_to_the_first_champion(project: Project) -> None:
     work = project.folder / ".seqline" / "work" / "tiny"
-    process = project.start("flows.cli", "retrain", TINY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    log = project.folder / "killed.log"
+    with log.open("w") as stream:
+        process = project.start("flows.cli", "retrain", TINY, stdout=stream, stderr=stream)
     until(lambda: list(work.glob(".weights-*.partial/step-*")) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
-    assert process.stdout
-    told = process.stdout.read()
-    process.stdout.close()
-    assert process.wait() == -signal.SIGKILL, told
+    assert process.wait() == -signal.SIGKILL, log.read_text()
     assert project.registry.champion("tiny") is None
 
     done = project.seqline("retrain", TINY)
     assert done.code == 0, done.err
-    resumed = [
-        line for log in work.glob("weights-*.jsonl") for line in map(json.loads, log.open()) if line["event"] == "resume"
-    ]
+    lines = [json.loads(line) for log in work.glob("weights-*.jsonl") for line in log.read_text().splitlines()]
+    resumed = [line for line in lines if line.get("event") == "resume"]
     assert len(resumed) == 1
     assert resumed[0]["step"] >= 5
     assert resumed[0]["repeated"] <= 5
@@ -83,6 +82,7 @@ def test_killed_in_training_the_next_run_carries_on_to_the_first_champion(projec
     assert champion is not None
     assert champion.version == "1"
     assert project.seqline("status", "tiny").out.lstrip().startswith("SAFE")
+    assert [each.pid for each in servers_of(project.settings.workspace / "prefect")] == [], "the killed run's server is gone"
 
 
 def test_an_unchanged_retrain_does_nothing(project: Project) -> None:
