@@ -21,6 +21,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 console = Console(highlight=False, soft_wrap=True)
 complaints = Console(stderr=True, highlight=False, soft_wrap=True)
 
+NEARLY_NOTHING = 2**20  # bytes: with less, whatever failed has failed for want of space
+
 Name = Annotated[str, typer.Argument(help="The model's name, or the path of its YAML.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -29,12 +31,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_json: Json = False) -> None:
     """Raw data to a version in production: every step that is not done yet."""
     from flows import receipt
+    from pipelines import sources
     from pipelines.rollout.store import Store
     from pipelines.spec import load
 
     settings = Settings().apply()
     model = load(spec)
-    settings.folder()
+    settings.check_disk()
     store = Store(settings.database)
     store.create()
     done = receipt.find(model, receipt.key(model, spec, settings), settings)
@@ -42,7 +45,8 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
         text = f"nothing to do: {model.name} {done.version} already comes from this data, spec and code"
         report({"name": model.name, "version": done.version, "why": text}, as_json, text)
         return
-    # Prefect and what it brings cost seconds: only now that there is work.
+    # What is wrong with the data is told before the seconds that Prefect's start costs; the flow finds what is made here.
+    sources.ingest(model.data.source, spec.parent, settings.folder("cache"), settings.quarantine(model.name))
     from flows import summary
     from flows.retrain import retrain as flow
     from flows.zombies import bury_servers
@@ -198,18 +202,18 @@ def main() -> None:
     except KeyboardInterrupt:
         complaints.print("seqline: stopped; the next run carries on from here")
         sys.exit(130)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            fault(error)
-        complaints.print("seqline: no space left on the disk: free some and run the same command again; nothing is lost")
-        sys.exit(1)
     except Exception as error:
         fault(error)
 
 
 def fault(error: Exception) -> None:
-    """A fault of ours: one line for the user, the traceback in the workspace's logs."""
-    path = Settings().folder("logs") / "faults.log"
+    """A fault of ours or the machine's: one line for the user; of ours, the traceback goes to the workspace's logs."""
+    settings = Settings()
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or settings.free_bytes() < NEARLY_NOTHING:
+        complaints.print("seqline: no space left on the disk: free some and run the same command again; nothing is lost")
+        sys.exit(1)
+    path = settings.folder("logs") / "faults.log"
     with path.open("a") as stream:
         stream.write(time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + "".join(traceback.format_exception(error)) + "\n")
     complaints.print(f"seqline: a fault: {type(error).__name__}: {str(error)[:300]} (traceback: {path})", markup=False)

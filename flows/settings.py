@@ -11,13 +11,14 @@ PREFECT_API_URL       a running Prefect server; without one a flow brings its ow
 
 import os
 import secrets
+import shutil
 from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipelines.errors import UserError
+from pipelines.errors import SeqlineError, UserError
 from pipelines.spec import Spec, load
 
 DEPENDENCY_DEFAULTS = {
@@ -35,6 +36,9 @@ DEPENDENCY_DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "TOKENIZERS_PARALLELISM": "false",
 }
+
+
+RUN_BYTES = 300 * 2**20  # servers, data and a small model; training checks again for the model it has
 
 
 class Settings(BaseSettings):
@@ -83,6 +87,19 @@ class Settings(BaseSettings):
         except FileExistsError:
             pass
         return bytes.fromhex(path.read_text())
+
+    def free_bytes(self) -> int:
+        """What is free where the workspace lies."""
+        there = next(path for path in (self.workspace, *self.workspace.parents) if path.exists())
+        return shutil.disk_usage(there).free
+
+    def check_disk(self) -> None:
+        """Raises SeqlineError when a run cannot be expected to fit."""
+        if self.free_bytes() < RUN_BYTES:
+            free = self.free_bytes() / 2**20
+            raise SeqlineError(
+                f"{self.workspace.name}: too little disk space for a run: {free:,.0f} MB free of {RUN_BYTES / 2**20:,.0f}"
+            )
 
     def folder(self, *parts: str) -> Path:
         """A folder of the workspace, made if missing."""

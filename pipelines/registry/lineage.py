@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import SeqlineError
+from pipelines.errors import SeqlineError, UserError
 from pipelines.registry import package
 from pipelines.registry.approval import ACCEPTED, APPROVER, EVIDENCE, verdict_of
 from pipelines.registry.connect import asking
@@ -61,11 +61,11 @@ class Memory(Versions):
         """Return where a version (an alias or a number) comes from: data, code, spec, scores, gate, approver, files.
 
         Raises:
-            SeqlineError: there is no such version, or its files are gone.
+            UserError: there is no such version. SeqlineError: its files are gone.
         """
         version = self.version(name, which) if which.isdigit() else self.by_alias(name, which)
         if version is None:
-            raise SeqlineError(f"{name}: no version has the alias {which!r}")
+            raise UserError(f"{name}: no version has the alias {which!r}: `seqline history {name}` lists what there is")
         found = self.client.get_model_version(name, version.version)
         scores, gate = self._file(version, "report/scores.json"), self._file(version, package.GATE)
         return {

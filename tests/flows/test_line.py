@@ -97,7 +97,7 @@ def test_lineage_names_data_commit_spec_and_approver(project: Project) -> None:
     assert found["commit"] == project.git("rev-parse", "HEAD").strip()
     assert found["data_md5"] in (project.folder / "data.dvc").read_text()
     assert found["spec"]["name"] == "tiny"
-    assert "let in by the gates alone" in json.dumps(found["approval"])
+    assert "let in by the gates alone" in json.dumps(found["production"])
 
 
 def test_an_old_data_dvc_gives_its_bytes_back(project: Project) -> None:
