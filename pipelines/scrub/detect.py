@@ -69,7 +69,12 @@ class Detector:
         policy = self.privacy
         try:
             batches = BatchAnalyzerEngine(self._analyzer).analyze_iterator(
-                texts, policy.language, batch_size=BATCH, entities=list(policy.entities), score_threshold=policy.score
+                texts,
+                policy.language,
+                batch_size=BATCH,
+                entities=list(policy.entities),
+                score_threshold=policy.score,
+                allow_list=list(policy.allow),
             )
         except Exception as error:
             # Presidio's and spaCy's messages may quote the text: nothing of them goes on
