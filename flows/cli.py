@@ -5,6 +5,7 @@ Exit codes: 0 done (or waiting for an approval, said plainly), 1 a fault, 2 the 
 
 import errno
 import json
+import os
 import sys
 import time
 import traceback
@@ -30,7 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_json: Json = False) -> None:
     """Raw data to a version in production: every step that is not done yet."""
-    from flows import receipt
+    from flows import receipt, stack
     from pipelines import sources
     from pipelines.rollout.store import Store
     from pipelines.spec import load
@@ -47,6 +48,8 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
         return
     # What is wrong with the data is told before the seconds that Prefect's start costs; the flow finds what is made here.
     sources.ingest(model.data.source, spec.parent, settings.folder("cache"), settings.quarantine(model.name))
+    if stack.running(settings):
+        os.environ.setdefault("PREFECT_API_URL", stack.PREFECT_API)
     from flows import summary
     from flows.retrain import retrain as flow
     from flows.zombies import bury_servers

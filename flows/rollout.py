@@ -27,6 +27,10 @@ TICK_SECONDS = 2.0
 PATIENCE_TICKS = 30
 
 
+class ControllerBusy(UserError):
+    """Another controller of this model is at work on this machine."""
+
+
 @dataclass(frozen=True)
 class Watched:
     """How a watch ended: the last tick, and what the replayed traffic counted (empty with live traffic)."""
@@ -44,7 +48,10 @@ def rollout(name: str) -> str:
     store.create()
     if controller.open_rollout(store, spec.name) is None:
         return "no rollout is open"
-    return watch(spec, settings, to_the_end=True).outcome.summary
+    try:
+        return watch(spec, settings, to_the_end=True).outcome.summary
+    except ControllerBusy as busy:
+        return str(busy)
 
 
 @contextmanager
@@ -52,13 +59,13 @@ def sole_controller(name: str, settings: Settings) -> Iterator[None]:
     """Hold the controller's lock; the system frees it when its holder is killed.
 
     Raises:
-        UserError: another controller of this model runs on this machine.
+        ControllerBusy: another controller of this model runs on this machine.
     """
     try:
         with FileLock(settings.folder("run") / f"rollout-{name}.lock", timeout=0):
             yield
     except Timeout:
-        raise UserError(f"{name}: another controller is at work: `seqline status {name}` shows what it does") from None
+        raise ControllerBusy(f"{name}: another controller is at work: `seqline status {name}` shows what it does") from None
 
 
 def tick(spec: Spec, settings: Settings) -> Outcome:

@@ -24,6 +24,7 @@ from pipelines.errors import SeqlineError, UserError
 
 POOL = "seqline"
 START_SECONDS = 240
+PREFECT_API = "http://127.0.0.1:4200/api"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def environment(name: str, settings: Settings) -> dict[str, str]:
         **settings.environment(),
         "MLFLOW_TRACKING_URI": settings.mlflow,
         "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PREFECT_API_URL": "http://127.0.0.1:4200/api",
+        "PREFECT_API_URL": PREFECT_API,
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "SEQLINE_ARTIFACTS": str(settings.artifacts),
         "SEQLINE_MODEL": name,
