@@ -29,6 +29,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from pipelines.errors import Transient
+from pipelines.processes import end_with
 from pipelines.rollout.store import Event, Store
 from pipelines.scoring.judge import flags
 
@@ -37,7 +38,6 @@ BATCH = 200
 LARGEST_BODY = 16 * 2**20
 RETRY_SECONDS = 0.5
 FLUSH_SECONDS = 10.0
-PARENT_SECONDS = 0.5
 
 log = logging.getLogger("seqline.judge")
 
@@ -180,19 +180,9 @@ def application(judge: Judge) -> Starlette:
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-async def _watch(server: uvicorn.Server, parent: int) -> None:
-    """End the server when the process that owns it is gone: a judge without a gateway has nothing to do."""
-    while os.getppid() == parent:
-        await asyncio.sleep(PARENT_SECONDS)
-    server.should_exit = True
-
-
-async def _serve(server: uvicorn.Server, listener: socket.socket, parent: int | None) -> None:
-    watcher = asyncio.create_task(_watch(server, parent)) if parent else None
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
     print(json.dumps({"port": listener.getsockname()[1], "pid": os.getpid()}), flush=True)  # noqa: T201  # the caller reads it
     await server.serve(sockets=[listener])
-    if watcher:
-        watcher.cancel()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -215,7 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     listener = socket.create_server(("127.0.0.1", given.port))
     app = application(Judge(given.name, store, given.threshold, given.queue))
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on")
-    asyncio.run(_serve(uvicorn.Server(config), listener, given.parent))
+    if given.parent:
+        end_with(given.parent)
+    asyncio.run(_serve(uvicorn.Server(config), listener))
 
 
 if __name__ == "__main__":

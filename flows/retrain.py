@@ -7,13 +7,11 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from filelock import FileLock, Timeout
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -22,10 +20,11 @@ from rich.console import Console
 from flows import receipt
 from flows.rollout import Watched, watch
 from flows.settings import Settings
+from flows.sole import sole
 from flows.zombies import bury_rivals
 from pipelines import artifact, dataset, encode, scoring, scrub, sources
 from pipelines.artifact import Clean, Dataset, Report
-from pipelines.errors import GateClosed, Transient, UserError
+from pipelines.errors import GateClosed, Transient
 from pipelines.registry import Candidate, Lineage, Registry, Version
 from pipelines.rollout import controller
 from pipelines.rollout.store import Store
@@ -80,7 +79,7 @@ def retrain(spec: str) -> Retrained | None:
     settings = Settings().apply()
     path = Path(spec)
     model = load(path)
-    with sole_retrain(model.name, settings):
+    with sole("retrain", model.name, settings):
         bury_rivals("retrain", "spec", spec)
         store = Store(settings.database)
         store.create()
@@ -154,17 +153,3 @@ def lineage_of(spec: Spec, path: Path, pointer: dataset.Pointer, settings: Setti
         dirty=bool(git("status", "--porcelain", "--", ":!data.dvc")),
         constraints_sha256=artifact.file_sha256(constraints) if constraints.is_file() else "",
     )
-
-
-@contextmanager
-def sole_retrain(name: str, settings: Settings) -> Iterator[None]:
-    """Hold the retrain's lock; the system frees it when its holder is killed.
-
-    Raises:
-        UserError: another retrain of this model runs on this machine.
-    """
-    try:
-        with FileLock(settings.folder("run") / f"retrain-{name}.lock", timeout=0):
-            yield
-    except Timeout:
-        raise UserError(f"{name}: another retrain is at work: let it end, or stop it first") from None

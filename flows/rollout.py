@@ -5,18 +5,17 @@ again: by cron, or by the next `seqline rollout NAME --watch`.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from filelock import FileLock, Timeout
 from prefect import flow
 from rich.console import Console
 
 from flows.serve import gateway, traffic
 from flows.settings import Settings, spec_of
-from pipelines.errors import Transient, UserError
+from flows.sole import Busy, sole
+from pipelines.errors import Transient
 from pipelines.registry import Registry
 from pipelines.rollout import controller
 from pipelines.rollout.controller import Outcome
@@ -25,10 +24,6 @@ from pipelines.spec import Spec
 
 TICK_SECONDS = 2.0
 PATIENCE_TICKS = 30
-
-
-class ControllerBusy(UserError):
-    """Another controller of this model is at work on this machine."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +45,15 @@ def rollout(name: str) -> str:
         return "no rollout is open"
     try:
         return watch(spec, settings, to_the_end=True).outcome.summary
-    except ControllerBusy as busy:
+    except Busy as busy:
         return str(busy)
-
-
-@contextmanager
-def sole_controller(name: str, settings: Settings) -> Iterator[None]:
-    """Hold the controller's lock; the system frees it when its holder is killed.
-
-    Raises:
-        ControllerBusy: another controller of this model runs on this machine.
-    """
-    try:
-        with FileLock(settings.folder("run") / f"rollout-{name}.lock", timeout=0):
-            yield
-    except Timeout:
-        raise ControllerBusy(f"{name}: another controller is at work: `seqline status {name}` shows what it does") from None
 
 
 def tick(spec: Spec, settings: Settings) -> Outcome:
     """One tick, without traffic of its own."""
     store = Store(settings.database)
     store.create()
-    with sole_controller(spec.name, settings):
+    with sole("rollout", spec.name, settings):
         return controller.tick(store, Registry(settings.mlflow, settings.artifacts), spec, now=time.time())
 
 
@@ -81,7 +62,7 @@ def watch(spec: Spec, settings: Settings, *, to_the_end: bool = False) -> Watche
     store = Store(settings.database)
     registry = Registry(settings.mlflow, settings.artifacts)
     counted: dict[str, Any] = {}
-    with sole_controller(spec.name, settings), ExitStack() as around:
+    with sole("rollout", spec.name, settings), ExitStack() as around:
         route = store.route(spec.name)
         if route and route.canary:
             url = around.enter_context(gateway(spec, settings))

@@ -9,7 +9,6 @@ Open loop: requests leave on their beat whether or not answers come, as those of
 import argparse
 import asyncio
 import json
-import os
 import random
 import signal
 import sys
@@ -21,6 +20,8 @@ from pathlib import Path
 
 import aiohttp
 import pyarrow.parquet as pq
+
+from pipelines.processes import end_with
 
 IN_FLIGHT = 200
 TIMEOUT = aiohttp.ClientTimeout(total=30)
@@ -48,7 +49,7 @@ class Tally:
 
 
 async def replay(
-    sources: Sequence[str], url: str, rate: float, users: int, *, seed: int = 1, seconds: float = float("inf"), parent: int = 0
+    sources: Sequence[str], url: str, rate: float, users: int, *, seed: int = 1, seconds: float = float("inf")
 ) -> Tally:
     """Send `sources`, over and over in a seeded order, at `rate` requests a second from `users` distinct senders."""
     chance, tally, stop = random.Random(seed), Tally(), asyncio.Event()  # noqa: S311
@@ -59,7 +60,7 @@ async def replay(
     async with aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=0)) as http:
         began = loop.time()
         beat = 0
-        while not stop.is_set() and loop.time() - began < seconds and not (parent and os.getppid() != parent):
+        while not stop.is_set() and loop.time() - began < seconds:
             if len(waiting) < IN_FLIGHT:
                 body = {"inputs": [chance.choice(sources)]}
                 task = asyncio.create_task(_send(http, url, body, f"replay-{seed}-{chance.randrange(users)}", tally))
@@ -119,9 +120,9 @@ def main() -> None:
     parser.add_argument("--parent", type=int, default=0, help="end when this process, the parent, is gone")
     given = parser.parse_args()
     sources = sources_of(given.parquet)
-    tally = asyncio.run(
-        replay(sources, given.url, given.rate, given.users, seed=given.seed, seconds=given.seconds, parent=given.parent)
-    )
+    if given.parent:
+        end_with(given.parent)
+    tally = asyncio.run(replay(sources, given.url, given.rate, given.users, seed=given.seed, seconds=given.seconds))
     print(tally.line(), flush=True)  # noqa: T201
 
 

@@ -13,15 +13,17 @@ import httpx
 import psutil
 import pytest
 
-from flows.zombies import servers_of
+from flows.zombies import bury_servers, servers_of
 from tests.flows.project import Project
 
 TINY = "models/tiny.yaml"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project(tmp_path_factory.mktemp("project"))
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    made = Project(tmp_path_factory.mktemp("project"))
+    yield made
+    bury_servers(made.settings.workspace / "prefect")
 
 
 def until(true: Any, seconds: float = 120) -> Any:
