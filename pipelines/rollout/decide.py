@@ -14,6 +14,7 @@ from dataclasses import replace
 from pipelines.rollout import evidence as ev
 from pipelines.rollout.budget import FREEZE, overspent
 from pipelines.rollout.evidence import Count
+from pipelines.rollout.exclusion import log_excluded, log_not_inferior
 from pipelines.rollout.policy import TERMINAL, Action, Decision, Gate, Observed, Phase, Policy, State, budget
 
 REARM_AFTER = 10.0  # seconds that a gateway's fuse stays blown before the canary gets another try
@@ -136,7 +137,7 @@ def _shadow(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]
     if sli.mirror_canary.n < policy.shadow_requests:
         missing.append(f"shadow: {sli.mirror_canary.n} of {policy.shadow_requests} mirrored answers")
     rule = next(rule for rule in policy.slis if rule.name == "availability")
-    if ev.log_excluded(sli.mirror_canary, sli.mirror_champion, rule.budget, policy.stages[0][1]) < policy.stage_bar:
+    if log_excluded(sli.mirror_canary, sli.mirror_champion, rule.budget, policy.stages[0][1]) < policy.stage_bar:
         missing.append(f"shadow: a burn of {policy.stages[0][1]:g} is not excluded yet ({_failed(sli.mirror_canary)} mirrored)")
     for rule in policy.slis:
         if rule.objective is not None:
@@ -162,10 +163,10 @@ def _stage(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
         if rule.objective is None:
             margin = policy.margin(state.stage)
             what = f"being flagged {margin:.0%} more often than the champion"
-            found = ev.log_not_inferior(sli.stage_canary, sli.stage_champion, margin)
+            found = log_not_inferior(sli.stage_canary, sli.stage_champion, margin)
         else:
             what = f"a burn of {burn:g}"
-            found = ev.log_excluded(sli.stage_canary, sli.stage_champion, rule.budget, burn)
+            found = log_excluded(sli.stage_canary, sli.stage_champion, rule.budget, burn)
         if found < policy.stage_bar:
             missing.append(
                 f"at {weight:g} %: {rule.name}: {what} is not excluded yet "

@@ -8,7 +8,7 @@ valid inference"). Two hypotheses are bet against, per SLI:
   probability w, the canary's share. If the canary is r times as bad it is theta = w r/(w r + 1 - w). The bet is mixed over r
   and over the time of the change. A mirrored request is seen by both arms: a pair in which just one is bad is such an event
   with w = 1/2.
-- *the canary burns at least k times max(budget, the champion's own rate)* (`log_excluded`): tested anew in each stage.
+- *the canary burns at least k times max(budget, the champion's own rate)* (`exclusion.py`): tested anew in each stage.
 
 Only a user's first bad answer is bet on: later ones are predictable from the first. The others are counted and shown.
 Everything here is pure; `fold(fold(e, a), b) == fold(e, a + b)`, so that evidence is carried over any number of ticks.
@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from pipelines.rollout import logspace
 from pipelines.rollout.store import Event
 
 RATIOS = (1.5, 2.0, 3.0, 5.0, 10.0, 25.0, 75.0, 250.0, 1000.0)
@@ -31,7 +32,6 @@ SETTLE = {
 PAIR_WAIT = 30.0  # seconds that one half of a mirrored pair waits for the other
 PAIR_MOST = 5_000
 UNPAIRED = frozenset({"latency"})  # a mirrored request is asked second, of a colder engine: counted, shown, not bet on
-STEPS = (1.3, 1.7, 2.2, 3.0, 4.0, 5.5, 8.0, 12.0, 20.0, 40.0)  # champion's rate, in budgets
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,13 @@ class Wealth:
         """Bet on one event; `factors` are the log likelihood ratios, one for each of RATIOS."""
         fresh = math.log(_cash(self.bets) - _cash(self.bets + 1))
         running = self.logs or (-math.inf,) * len(RATIOS)
-        return Wealth(self.bets + 1, tuple(_add(log, fresh) + f for log, f in zip(running, factors, strict=True)))
+        return Wealth(self.bets + 1, tuple(logspace.add(log, fresh) + f for log, f in zip(running, factors, strict=True)))
 
     @property
     def log(self) -> float:
         """Natural log of the e-value now."""
         cash = math.log(_cash(self.bets))
-        return _add(cash, _sum(self.logs) - math.log(len(RATIOS))) if self.logs else cash
+        return logspace.add(cash, logspace.total(self.logs) - math.log(len(RATIOS))) if self.logs else cash
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,58 +231,7 @@ def _mirror(event: Event, known: Mapping[str, bool], slis: dict[str, Sli], users
 
 def log_worse(evidence: Evidence) -> float:
     """Natural log of the e-value against "the canary is no worse in any SLI": the mean of the SLIs' e-values."""
-    return _sum([s.wealth.log for s in evidence.slis.values()]) - math.log(len(evidence.slis))
-
-
-def log_excluded(canary: Count, champion: Count, budget: float, burn: float) -> float:
-    """Natural log of the e-value against "the canary's bad rate is at least burn x max(budget, the champion's own)".
-
-    For any p0: either the champion's rate is at least p0, then the canary's is at least burn x p0; or it is below. So the
-    smaller of the e-values against the two is an e-value against the hypothesis, and so is a mean of such: half of the
-    weight is on the budget itself (which needs no proof about the champion), half on a grid above it. A bound of more than
-    0.9 is tested as 0.9: not even that is let pass.
-    """
-    proven = [
-        min(_log_below(canary, min(burn * floor, 0.9)), _log_above(champion, floor))
-        for floor in (budget * step for step in STEPS)
-        if floor < 0.9
-    ]
-    alone = _log_below(canary, min(burn * budget, 0.9))
-    return _add(alone, _sum(proven) - math.log(len(proven))) - math.log(2) if proven else alone
-
-
-def log_not_inferior(canary: Count, champion: Count, margin: float) -> float:
-    """Natural log of the e-value against "the canary's bad rate is above the champion's by `margin` or more".
-
-    For rates too common for a multiple of them to mean anything. If it is so, then for any t the champion's rate is at most t
-    or the canary's at least t + margin: the smaller of the e-values against the two is one against both, and so is the mean
-    over a grid of t. A margin of 1 or more excludes nothing that can be, and is passed at once.
-    """
-    if margin >= 1:
-        return math.inf
-    proven = []
-    for t in (step / 25 for step in range(1, 25)):
-        above = _ratios(champion, t, [t + (1 - t) * part for part in (0.1, 0.25, 0.5, 0.9)])
-        bound = t + margin
-        below = math.inf if bound >= 1 else _ratios(canary, bound, [bound - margin * part for part in (0.25, 0.5, 1.0)])
-        proven.append(min(above, below))
-    return _sum(proven) - math.log(len(proven))
-
-
-def _log_below(count: Count, bound: float) -> float:
-    """Log e-value against "the rate is at least `bound`": likelihood ratios of smaller rates, mixed."""
-    return _ratios(count, bound, [bound * part for part in (0.02, 0.1, 0.25, 0.5, 0.75)])
-
-
-def _log_above(count: Count, bound: float) -> float:
-    """Log e-value against "the rate is at most `bound`"."""
-    return _ratios(count, bound, [min(bound * part, (1 + bound) / 2) for part in (1.15, 1.4, 2.0, 4.0)])
-
-
-def _ratios(count: Count, null: float, rates: Sequence[float]) -> float:
-    good = count.n - count.bad
-    logs = [count.bad * math.log(rate / null) + good * (math.log1p(-rate) - math.log1p(-null)) for rate in rates]
-    return _sum(logs) - math.log(len(logs))
+    return logspace.total([s.wealth.log for s in evidence.slis.values()]) - math.log(len(evidence.slis))
 
 
 @lru_cache(maxsize=256)
@@ -305,13 +254,3 @@ def _both_factors(share: float, arm: str, good: bool, rate: float) -> tuple[floa
 
 def _cash(bets: int) -> float:
     return 1 / (1 + math.log1p(bets))
-
-
-def _add(a: float, b: float) -> float:
-    high, low = (a, b) if a >= b else (b, a)
-    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
-
-
-def _sum(logs: Sequence[float]) -> float:
-    high = max(logs)
-    return high + math.log(math.fsum(math.exp(log - high) for log in logs))
