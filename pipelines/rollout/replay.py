@@ -49,13 +49,15 @@ class Tally:
 
 
 async def replay(
-    sources: Sequence[str], url: str, rate: float, users: int, *, seed: int = 1, seconds: float = float("inf")
+    sources: Sequence[str], url: str, rate: float, users: int, *, seed: int = 1, seconds: float = float("inf"), parent: int = 0
 ) -> Tally:
     """Send `sources`, over and over in a seeded order, at `rate` requests a second from `users` distinct senders."""
     chance, tally, stop = random.Random(seed), Tally(), asyncio.Event()  # noqa: S311
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if parent:
+        end_with(parent)
     waiting: set[asyncio.Task[None]] = set()
     async with aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=0)) as http:
         began = loop.time()
@@ -120,9 +122,9 @@ def main() -> None:
     parser.add_argument("--parent", type=int, default=0, help="end when this process, the parent, is gone")
     given = parser.parse_args()
     sources = sources_of(given.parquet)
-    if given.parent:
-        end_with(given.parent)
-    tally = asyncio.run(replay(sources, given.url, given.rate, given.users, seed=given.seed, seconds=given.seconds))
+    tally = asyncio.run(
+        replay(sources, given.url, given.rate, given.users, seed=given.seed, seconds=given.seconds, parent=given.parent)
+    )
     print(tally.line(), flush=True)  # noqa: T201
 
 
