@@ -18,7 +18,7 @@ from pipelines.errors import SeqlineError, Transient, UserError
 from pipelines.spec import Data
 from pipelines.splits import SPLITS, Pair, divide, leakage, shingle, sift
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 SPARE = 1 << 20  # bytes: with less left than the data and this, a failure to store counts as a full disk
 PATIENCE = 600.0  # seconds that a run waits for another one's publishing
 
@@ -27,8 +27,9 @@ def split(clean: Clean, data: Data, out: Path) -> Dataset:
     """Reject what no model should see and divide the rest: train, validation, test .parquet (id, source, target), dataset.json.
 
     Near-duplicates (Jaccard similarity of word 3-shingles of the sources, or of the targets, of at least
-    `splits.near_duplicate`) form clusters, and a cluster falls whole into one split, by the hash of its content: new data
-    moves no old pair unless it joins clusters.
+    `splits.near_duplicate`) form clusters, and a cluster falls whole into one split, by the hash of its raw content (`id`):
+    neither new data nor a new privacy policy moves an old pair, unless it joins clusters. A champion is thus not scored on
+    pairs that it learned from.
 
     Raises:
         UserError: too many rows were rejected, or too few pairs remain for the splits.

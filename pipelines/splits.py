@@ -139,7 +139,7 @@ def _assign(pairs: Sequence[Pair], clusters: Sequence[Sequence[int]], splits: Sp
     """Whole clusters, in the order of their smallest hash, fill test, then validation; what does not fit goes on to train."""
 
     def rank(cluster: Sequence[int]) -> str:
-        return min(hashlib.sha256(f"{pairs[i]['source']}\0{pairs[i]['target']}".encode()).hexdigest() for i in cluster)
+        return min(hashlib.sha256(pairs[i]["id"].encode()).hexdigest() for i in cluster)
 
     room = {"test": splits.test, "validation": splits.validation, "train": len(pairs)}
     names = ["train"] * len(pairs)
