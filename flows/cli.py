@@ -47,7 +47,7 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
         report({"name": model.name, "version": done.version, "why": text}, as_json, text)
         return
     # What is wrong with the data is told before the seconds that Prefect's start costs; the flow finds what is made here.
-    sources.ingest(model.data.source, spec.parent, settings.folder("cache"), settings.quarantine(model.name))
+    sources.ingest(model.data.source, spec.parent, settings.source_cache, settings.quarantine(model.name))
     if stack.running(settings):
         os.environ.setdefault("PREFECT_API_URL", stack.PREFECT_API)
     from flows import summary

@@ -30,7 +30,7 @@ def code_sha256() -> str:
 
 def key(spec: Spec, spec_path: Path, settings: Settings) -> str:
     """The digest of all that a retrain reads: the source as it is now, the spec, the code."""
-    seen = sources.fingerprint(spec.data.source, spec_path.parent, settings.folder("cache"))
+    seen = sources.fingerprint(spec.data.source, spec_path.parent, settings.source_cache)
     return artifact.digest("retrain", seen, spec, code_sha256())
 
 

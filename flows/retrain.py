@@ -97,7 +97,7 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     in_production = registry.fetch(spec.name, champion.version, settings.folder("live", spec.name)) if champion else None
     expire(quarantine, spec.privacy.quarantine_days)
 
-    raw = step("ingest", sources.ingest)(spec.data.source, path.parent, settings.folder("cache"), quarantine)
+    raw = step("ingest", sources.ingest)(spec.data.source, path.parent, settings.source_cache, quarantine)
     clean = step("scrub", scrub.scrub)(raw, spec.privacy, work, quarantine)
     pairs = step("split", dataset.split)(clean, spec.data, work)
     pointer = step("version the data", dataset.publish)(pairs, spec.name, settings.project)

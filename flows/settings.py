@@ -114,6 +114,11 @@ class Settings(BaseSettings):
         path.parent.chmod(0o700)
         return path
 
+    @property
+    def source_cache(self) -> Path:
+        """What sources keep between runs (the apt index, say): raw text too, so in the quarantine."""
+        return self.quarantine("_cache")
+
     def environment(self) -> dict[str, str]:
         """What a child process, and each dependency in this one, should find in its environment."""
         defaults = {**DEPENDENCY_DEFAULTS, "PREFECT_HOME": str(self.workspace / "prefect")}
