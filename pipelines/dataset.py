@@ -238,7 +238,8 @@ def _bring_others(dvc: Any, repo: Path, name: str, pointer: Pointer) -> None:
         dvc.fetch(targets=[str(repo / "data.dvc")])
     if not _sound(repo, pointer.md5):
         line = (
-            "data: the remote does not have the version that data.dvc names: the new one starts without other models' folders"
+            "data: the remote does not hold the version that data.dvc names (a fresh clone's local remote is empty): "
+            "the new one starts without other models' folders"
         )
         Console(stderr=True, soft_wrap=True).print(line, markup=False)
         return
