@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipelines.rollout import evidence as ev
 from pipelines.rollout import ledger
 from pipelines.rollout.evidence import Count, Evidence, Sli, Wealth
+from pipelines.rollout.exclusion import log_excluded
 from pipelines.rollout.policy import Phase, State
 from pipelines.rollout.store import Event
 
@@ -187,17 +188,17 @@ def test_a_burn_that_is_there_is_hardly_ever_excluded(budget: float, champion: f
         canary, other = Count(), Count()
         for n in range(400):
             canary, other = canary.add(chance.random() >= rate), other.add(chance.random() >= champion)
-            if n % 10 == 9 and ev.log_excluded(canary, other, budget, burn) >= math.log(20):
+            if n % 10 == 9 and log_excluded(canary, other, budget, burn) >= math.log(20):
                 excluded += 1
                 break
     assert excluded <= 0.05 * runs + 3 * math.sqrt(0.05 * 0.95 * runs)
 
 
 def test_a_burn_that_is_not_there_is_excluded() -> None:
-    assert ev.log_excluded(Count(60, 0), Count(5_000, 10), 0.01, 50) > math.log(100)
-    assert ev.log_excluded(Count(8_000, 240), Count(8_000, 240), 0.01, 2) > math.log(100), "a champion 3x worse than its SLO"
-    assert ev.log_excluded(Count(4_000, 20), Count(4_000, 20), 0.01, 2) > math.log(100)
-    assert ev.log_excluded(Count(), Count(5_000, 10), 0.01, 50) <= 0, "no canary traffic proves nothing"
+    assert log_excluded(Count(60, 0), Count(5_000, 10), 0.01, 50) > math.log(100)
+    assert log_excluded(Count(8_000, 240), Count(8_000, 240), 0.01, 2) > math.log(100), "a champion 3x worse than its SLO"
+    assert log_excluded(Count(4_000, 20), Count(4_000, 20), 0.01, 2) > math.log(100)
+    assert log_excluded(Count(), Count(5_000, 10), 0.01, 50) <= 0, "no canary traffic proves nothing"
 
 
 @given(st.integers(0, 500), st.integers(0, 500))

@@ -114,6 +114,9 @@ class Site:
         return self.http.post("/v1/generate", json={"inputs": [text]}, headers=headers, **options)
 
     def offsets(self) -> Mapping[str, int]:
+        """Where the journal stands once all that was asked so far is in it."""
+        busy = ("in_flight", "journal_pending", "engine_in_flight")
+        until(lambda: not any(self.metric(f'seqline_{gauge}{{model="{self.spec.name}"}}') for gauge in busy))
         return self.store.read(self.spec.name, {}).offsets
 
     def events(self, since: Mapping[str, int], count: int) -> list[Event]:
