@@ -169,16 +169,15 @@ def test_controller_and_canary_killed_in_mid_stage(project: Project) -> None:
         until(lambda: phase(project) == "stage" or retrain.poll() is not None)
         retrain.kill()
         retrain.wait()
-        decisions = project.json("status", "tiny")["decisions"]
         health = httpx.get(f"http://127.0.0.1:{project.port}/healthz", trust_env=False).json()
         psutil.Process(health["engines"]["4"]).kill()
         done = project.seqline("rollout", "tiny", "--watch", "--json")
         assert done.code == 0, done.err
-    after = project.json("status", "tiny")["decisions"]
-    assert after[-len(decisions) :] == decisions or len(after) == 5
-    assert phase(project) in ("approval", None)
-    stages = [entry for entry in project.json("history", "tiny") if entry["event"] == "stage" and entry["version"] == "4"]
-    assert len({entry["detail"]["weight"] for entry in stages}) == len(stages), "no stage twice"
+    told = [entry for entry in project.json("history", "tiny") if entry["version"] == "4"]
+    weights = [entry["detail"]["weight"] for entry in told if entry["event"] == "stage"]
+    assert weights in ([10], [10, 50]), "no stage twice, none left out"
+    assert told[-1]["event"] in ("gate opened", "rolled back")
+    assert len({entry["id"] for entry in told}) == len(told)
 
 
 def test_rollback_is_instant_and_told_to_the_registry_later(project: Project) -> None:
