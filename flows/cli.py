@@ -10,13 +10,16 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from flows.settings import Settings, spec_of
 from pipelines.errors import GateClosed, SeqlineError
+
+if TYPE_CHECKING:
+    from pipelines.rollout.controller import Outcome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(highlight=False, soft_wrap=True)
@@ -68,11 +71,21 @@ def rollout(
 ) -> None:
     """One tick of the controller: read everything anew, decide, apply."""
     from flows import rollout as flow
+    from flows import summary
 
     settings = Settings().apply()
     spec = spec_of(name, settings)
-    outcome = flow.watch(spec, settings).outcome if watch else flow.tick(spec, settings)
-    report({"open": outcome.open, "summary": outcome.summary, "reasons": outcome.reasons}, as_json, outcome.summary)
+    if not watch:
+        outcome = flow.tick(spec, settings)
+        report(_told(outcome), as_json, outcome.summary)
+        return
+    watched = flow.watch(spec, settings)
+    shown = [*summary.traffic(watched), *(f"next           {line}" for line in summary.what_next(spec, watched, settings))]
+    report({**_told(watched.outcome), "traffic": watched.traffic}, as_json, "\n".join(shown))
+
+
+def _told(outcome: "Outcome") -> dict[str, Any]:
+    return {"open": outcome.open, "summary": outcome.summary, "reasons": outcome.reasons}
 
 
 @app.command()
