@@ -20,7 +20,7 @@ from rich.console import Console
 from flows import receipt
 from flows.rollout import Watched, watch
 from flows.settings import Settings
-from flows.sole import sole
+from flows.sole import Busy, sole
 from flows.zombies import bury_rivals
 from pipelines import artifact, dataset, encode, scoring, scrub, sources
 from pipelines.artifact import Clean, Dataset, Report
@@ -40,7 +40,7 @@ console = Console(highlight=False)
 
 @dataclass(frozen=True)
 class Retrained:
-    """What a retrain made; `watched` is how its rollout stood when the watch ended, None if it was over before."""
+    """What a retrain made; `watched` is how its rollout stood when the watch ended, None if it was not watched here."""
 
     spec: Spec
     version: Version
@@ -124,8 +124,18 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     shutil.copyfile(path, work / "spec.yaml")
     controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
     receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)
-    watched = watch(spec, settings) if store.open_rollout(spec.name) else None
-    return Retrained(spec, version, clean, pairs, report, watched)
+    return Retrained(spec, version, clean, pairs, report, carried_on(spec, store, settings))
+
+
+def carried_on(spec: Spec, store: Store, settings: Settings) -> Watched | None:
+    """Watch the open rollout; None if there is none, or the scheduled controller watches it."""
+    if store.open_rollout(spec.name) is None:
+        return None
+    try:
+        return watch(spec, settings)
+    except Busy as busy:
+        console.print(str(busy), markup=False)
+        return None
 
 
 def passed(report: Report) -> None:
