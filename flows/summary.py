@@ -40,7 +40,8 @@ def lines(made: "Retrained", settings: Settings) -> Iterator[str]:
     yield ""
     yield from privacy(made.clean)
     yield ""
-    yield f"rollout        {made.watched.outcome.summary if made.watched else f'not watched by this run: seqline status {made.version.name}'}"
+    elsewhere = f"not watched by this run: `seqline status {made.version.name}` shows how it stands"
+    yield f"rollout        {made.watched.outcome.summary if made.watched else elsewhere}"
     yield from traffic(made.watched)
     yield f"report         {shown(made.report.path / 'report.md')}"
     yield f"data           data/{made.version.name}/, versioned in data.dvc: commit it with `git commit data.dvc`"
