@@ -23,7 +23,9 @@ from flows.settings import Settings, spec_of
 from pipelines.errors import SeqlineError, UserError
 
 POOL = "seqline"
+MARK = "SEQLINE_STACK"  # in the environment of all that a stack starts: its workspace
 START_SECONDS = 240
+STOP_SECONDS = 30
 PREFECT_API = "http://127.0.0.1:4200/api"
 
 
@@ -48,6 +50,7 @@ def environment(name: str, settings: Settings) -> dict[str, str]:
     tools = Path(sys.executable).parent
     return {
         **settings.environment(),
+        MARK: str(settings.workspace),
         "MLFLOW_TRACKING_URI": settings.mlflow,
         "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
         "PREFECT_API_URL": PREFECT_API,
@@ -66,6 +69,7 @@ def up(name: str, settings: Settings) -> Iterator[str]:
     if running(settings) is None:
         from pipelines.registry import Registry
 
+        stop_members(settings)  # what a killed stack left behind holds the ports
         Registry(settings.mlflow, settings.artifacts)  # MLflow's tables are made once, before two processes open them
         log = settings.folder("logs") / "stack.log"
         command = [sys.executable, "-m", "honcho", "-f", "infra/Procfile", "-d", str(settings.project), "start", "--no-colour"]
@@ -102,16 +106,29 @@ def _wait(place: Address, settings: Settings) -> None:
 def down(settings: Settings) -> bool:
     """Stop the stack; False when none runs."""
     process = running(settings)
-    if process is None:
-        return False
-    family = [process, *process.children(recursive=True)]
-    process.send_signal(signal.SIGTERM)
-    _, alive = psutil.wait_procs(family, timeout=30)
-    for survivor in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            survivor.kill()
+    if process:
+        process.send_signal(signal.SIGTERM)
+        psutil.wait_procs([process], timeout=STOP_SECONDS)
+    stopped = stop_members(settings)
     _pidfile(settings).unlink(missing_ok=True)
-    return True
+    return process is not None or stopped > 0
+
+
+def stop_members(settings: Settings) -> int:
+    """Stop every process that was started by a stack of this workspace, also by one that was itself killed."""
+    members = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            if process.environ().get(MARK) == str(settings.workspace):
+                members.append(process)
+    for signalled in (psutil.Process.terminate, psutil.Process.kill):
+        for process in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                signalled(process)
+        _, alive = psutil.wait_procs(members, timeout=STOP_SECONDS)
+        if not alive:
+            break
+    return len(members)
 
 
 def running(settings: Settings) -> psutil.Process | None:
