@@ -45,15 +45,20 @@ def bury_pool(pool: str) -> int:
     with get_client(sync_client=True) as client:
         of_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
         found = client.read_flow_runs(work_pool_filter=of_pool, flow_run_filter=ALIVE)
-        return _bury(client, [run for run in found if _gone(run.infrastructure_pid)])
+        return _bury(client, [run for run in found if _gone(run)])
 
 
-def _gone(infrastructure: str | None) -> bool:
-    """Prefect's process worker writes `host:pid`."""
-    if infrastructure is None:
+def _gone(run: FlowRun) -> bool:
+    """Prefect's process worker writes the pid (`host:pid` in some versions), and gives the process its run's id."""
+    if run.infrastructure_pid is None:
         return True
-    host, _, pid = infrastructure.rpartition(":")
-    return host == socket.gethostname() and not psutil.pid_exists(int(pid))
+    host, _, pid = run.infrastructure_pid.rpartition(":")
+    if host not in ("", socket.gethostname()):
+        return False
+    try:
+        return psutil.Process(int(pid)).environ().get("PREFECT__FLOW_RUN_ID") != str(run.id)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def bury_servers(home: Path) -> int:
