@@ -119,7 +119,7 @@ def stop_members(settings: Settings) -> int:
     members = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            if process.environ().get(MARK) == str(settings.workspace):
+            if process.pid != os.getpid() and process.environ().get(MARK) == str(settings.workspace):
                 members.append(process)
     for signalled in (psutil.Process.terminate, psutil.Process.kill):
         for process in members:
