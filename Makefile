@@ -11,7 +11,7 @@ setup: .venv/ready ## make .venv with the tested versions (every other target do
 .venv/ready: pyproject.toml infra/constraints.txt
 	@command -v uv >/dev/null || test -x $(UV) || { python3 -m venv .venv/uv && .venv/uv/bin/pip install -qq uv; }
 	@test -x $(PY)/python || $(UV) venv -q --allow-existing .venv
-	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .
+	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .[dp,fr,s3,ssh]
 	@touch $@
 
 retrain: setup ## the whole line: raw data to a model in production (MODEL=models/x.yaml)
@@ -35,7 +35,7 @@ bench-retrain: setup ## CPU seconds of an unchanged retrain, and the fixed cost 
 	@$(PY)/python -m tests.benchmarks.retrain
 
 constraints: setup ## write infra/constraints.txt anew from pyproject.toml
-	@$(UV) pip compile -q --universal --no-annotate --no-header --no-emit-index-url --group dev pyproject.toml \
+	@$(UV) pip compile -q --universal --no-annotate --no-header --no-emit-index-url --group dev --all-extras pyproject.toml \
 	  | grep -vE "^(nvidia-|cuda-|triton)" > infra/constraints.txt.new && mv infra/constraints.txt.new infra/constraints.txt
 
 .PHONY: help setup retrain test up down lint bench bench-retrain constraints

@@ -16,7 +16,6 @@ LEAVES = {
     "artifact", "decode", "errors", "spec", "registry", "scrub.detect",
     "rollout.evidence", "rollout.store", "processes",
 }  # fmt: skip
-PARTS = {"splits": "dataset", "duplicates": "dataset"}  # a step in more than one file, without a package of its own
 OWNERS = {
     "prefect": ("flows",),
     "dvc": ("pipelines.dataset",),
@@ -44,8 +43,7 @@ def imports(path: Path) -> set[str]:
 
 
 def step_of(name: str) -> str:
-    first = name.split(".")[1] if name.count(".") else ""
-    return PARTS.get(first, first)
+    return name.split(".")[1] if name.count(".") else ""
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=module)

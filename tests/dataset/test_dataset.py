@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from pipelines import artifact, dataset
 from pipelines.artifact import Clean, Corrupt, Dataset
+from pipelines.dataset.splits import divide, jaccard, shingle
 from pipelines.errors import SeqlineError, Transient, UserError
 from pipelines.spec import Data, FilesSource, Limits, Splits
-from pipelines.splits import divide, jaccard, shingle
 
 # DVC's own use of pygtrie, in every `add`
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 WORDS = [
     "alder",
     "birch",

@@ -1,0 +1,155 @@
+"""One model, one YAML: the spec, as frozen models that refuse what they do not know.
+
+Every default lives here, a file a section. A wrong spec is refused whole: all errors at once, each as `file: key: rule`.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from pipelines.errors import UserError
+from pipelines.spec.data import (
+    CatalogsSource,
+    Curation,
+    Data,
+    DebianSource,
+    FilesSource,
+    HubSource,
+    LabelsSource,
+    Limits,
+    Source,
+    Splits,
+    SqlSource,
+)
+from pipelines.spec.privacy import ENTITIES, Privacy, Rule
+from pipelines.spec.scoring import Decoding, Gate, Scoring
+from pipelines.spec.section import Language, Name, Percent, Section, Share
+from pipelines.spec.serving import Latency, Objective, Replay, Rollout, Serving, Slo, Stage
+from pipelines.spec.training import Architecture, TokensSection, Training
+
+__all__ = [
+    "ENTITIES",
+    "Architecture",
+    "CatalogsSource",
+    "Curation",
+    "Data",
+    "DebianSource",
+    "Decoding",
+    "FilesSource",
+    "Gate",
+    "HubSource",
+    "LabelsSource",
+    "Language",
+    "Latency",
+    "Limits",
+    "Name",
+    "Objective",
+    "Percent",
+    "Privacy",
+    "Replay",
+    "Rollout",
+    "Rule",
+    "Schedule",
+    "Scoring",
+    "Section",
+    "Serving",
+    "Share",
+    "Slo",
+    "Source",
+    "Spec",
+    "Splits",
+    "SqlSource",
+    "Stage",
+    "TokensSection",
+    "Training",
+    "load",
+    "schema",
+]
+KINDS = ("debian", "files", "hub", "sql", "catalogs", "labels")  # in the place of an error: no key of the YAML
+
+
+class Schedule(Section):
+    retrain: str = "0 3 * * *"
+    """Cron line of the retrain deployment."""
+    rollout: str = "* * * * *"
+    """Cron line of the rollout deployment (it only restarts a controller that died)."""
+
+
+class Spec(Section):
+    kind: Literal["seq2seq"] = "seq2seq"
+    """What is trained."""
+    name: Name
+    """The registered model's name; `NAME-prod` is the one that production reads."""
+    task: Literal["summarization", "translation", "text2text"] = "text2text"
+    """What the model does, for its card."""
+    data: Data
+    """Where the pairs come from, what is rejected, how they are split."""
+    privacy: Privacy = Privacy()
+    """Which personal data is replaced."""
+    tokens: TokensSection = TokensSection()
+    """Tokenizer and lengths."""
+    training: Training = Training()
+    """The model and how it learns."""
+    scoring: Scoring = Scoring()
+    """Metrics, baselines, gate."""
+    serving: Serving = Serving()
+    """Gateway and engines."""
+    slo: Slo = Slo()
+    """Promises to the users: what a rollout may spend."""
+    rollout: Rollout = Rollout()
+    """Stages, tests, approval, traffic."""
+    schedule: Schedule = Schedule()
+    """When the deployments run."""
+
+
+def load(path: Path) -> Spec:
+    """Read the spec in `path`.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or breaks rules; all broken rules in one message, a line each.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file: give the path of a model's YAML, such as models/synopsis.yaml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{path}: line {line}: not valid YAML: {error.problem}") from None
+    except YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must be a mapping with at least `name` and `data`")
+    try:
+        return Spec.model_validate(content)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{path}: {line}" for line in _rules(error))) from None
+
+
+def _rules(error: ValidationError) -> Iterable[str]:
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"] if part not in KINDS) or "spec"
+        yield f"{key}: {_rule(item['type'], item['msg'], item['input'])}"
+
+
+def _rule(kind: str, message: str, given: object) -> str:
+    if kind == "extra_forbidden":
+        return "unknown key: remove it, or see `seqline schema` for the keys there are"
+    if kind == "missing":
+        return "must be given"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    rule = message.removeprefix("Input should be ").removeprefix("String should ")
+    shown = json.dumps(given, default=str, ensure_ascii=False)
+    return f"must be {rule}, not {shown if len(shown) <= 60 else shown[:57] + '...'}"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a spec; editors complete and check a YAML by it."""
+    return Spec.model_json_schema()

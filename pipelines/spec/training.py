@@ -1,0 +1,62 @@
+"""`tokens` and `training`: the tokenizer, the model and how it learns."""
+
+from pydantic import Field, model_validator
+
+from pipelines.spec.section import Section, Share
+
+
+class TokensSection(Section):
+    vocabulary: int = Field(4_000, ge=200)
+    """Pieces of the tokenizer trained on the scrubbed training text (unused with a base that brings its own)."""
+    max_source: int = Field(128, ge=8)
+    """Longest input in tokens; longer ones are cut, and counted."""
+    max_target: int = Field(32, ge=4)
+    """Longest output in tokens; longer ones are cut, and counted."""
+
+
+class Architecture(Section):
+    width: int = Field(192, ge=16)
+    """d_model; feed-forward layers are four times as wide."""
+    heads: int = Field(4, ge=1)
+    """Attention heads."""
+    encoder_layers: int = Field(3, ge=1)
+    """Layers that read the source."""
+    decoder_layers: int = Field(2, ge=1)
+    """Layers that write the target."""
+    dropout: Share = 0.1
+    """Share of activations dropped in training."""
+
+    @model_validator(mode="after")
+    def heads_divide_width(self) -> "Architecture":
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        return self
+
+
+class Training(Section):
+    base: str = "scratch"
+    """`scratch`, a local Hugging Face folder, a hub id, or `champion` (continue from the model in production)."""
+    architecture: Architecture = Architecture()
+    """Shape of a model from scratch (BART)."""
+    steps: int = Field(2_000, ge=1)
+    """Most optimiser steps."""
+    batch_tokens: int = Field(4_096, ge=64)
+    """Source and target tokens in a batch, padding included."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Highest learning rate."""
+    warmup: Share = 0.1
+    """Share of the steps over which the rate rises; then it falls along a cosine."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's decay of the weights."""
+    label_smoothing: Share = 0.1
+    """Share of probability spread over the vocabulary."""
+    clip: float = Field(1.0, gt=0)
+    """Largest gradient norm."""
+    checkpoint_steps: int = Field(100, ge=1)
+    """Steps between checkpoints: what a kill can cost at most."""
+    validate_steps: int = Field(200, ge=1)
+    """Steps between validations."""
+    patience: int = Field(5, ge=1)
+    """Validations without a better loss after which training stops; the best weights are kept."""
+    seed: int = 17
+    """Seed of initial weights, batches and dropout."""
