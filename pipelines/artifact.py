@@ -34,7 +34,11 @@ class Raw(Artifact):
 
 
 class Clean(Artifact):
-    """Scrubbed pairs (pairs.parquet, scrub.json)."""
+    """Scrubbed pairs (pairs.parquet, trail.parquet, scrub.json; at level `fast` tagger/)."""
+
+
+class Tagger(Artifact):
+    """A small tagger of names and places, distilled on the model's own data (tagger.safetensors, tagger.json)."""
 
 
 class Dataset(Artifact):
