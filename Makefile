@@ -29,13 +29,14 @@ down: setup ## stop them
 lint: setup ## ruff and mypy
 	@$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy
 
-bench: bench-retrain ## all benchmarks
+BENCHMARKS := retrain scrub tagger pairs streaming flips curation
+bench: $(BENCHMARKS:%=bench-%) ## all benchmarks; each has its own target: bench-scrub, bench-pairs, bench-retrain, ...
 
-bench-retrain: setup ## CPU seconds of an unchanged retrain, and the fixed cost of a changed one
-	@$(PY)/python -m tests.benchmarks.retrain
+bench-%: setup
+	@$(PY)/python -m tests.benchmarks.$*
 
 constraints: setup ## write infra/constraints.txt anew from pyproject.toml
 	@$(UV) pip compile -q --universal --no-annotate --no-header --no-emit-index-url --group dev --all-extras pyproject.toml \
 	  | grep -vE "^(nvidia-|cuda-|triton)" > infra/constraints.txt.new && mv infra/constraints.txt.new infra/constraints.txt
 
-.PHONY: help setup retrain test up down lint bench bench-retrain constraints
+.PHONY: help setup retrain test up down lint bench constraints

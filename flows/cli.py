@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from flows import data
+from flows.audit import audit
 from flows.settings import Settings, spec_of
 from pipelines.errors import GateClosed, SeqlineError
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(highlight=False, soft_wrap=True)
+app.add_typer(data.app, name="data")
+app.command()(audit)
 complaints = Console(stderr=True, highlight=False, soft_wrap=True)
 
 NEARLY_NOTHING = 2**20  # bytes: with less, whatever failed has failed for want of space
@@ -50,7 +54,7 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
         report({"name": model.name, "version": done.version, "why": text}, as_json, text)
         return
     # What is wrong with the data is told before the seconds that Prefect's start costs; the flow finds what is made here.
-    sources.ingest(model.data.source, spec.parent, settings.source_cache, settings.quarantine(model.name))
+    sources.ingest(model.data, spec.parent, settings.source_cache, settings.quarantine(model.name), settings.source_urls)
     if stack.running(settings):
         os.environ.setdefault("PREFECT_API_URL", stack.PREFECT_API)
     from flows import summary

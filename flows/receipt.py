@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows.settings import Settings
 from pipelines import artifact, sources
+from pipelines.dataset.versions import forgotten
 from pipelines.spec import Spec
 
 PIPELINES = Path(artifact.__file__).parent
@@ -30,8 +31,9 @@ def code_sha256() -> str:
 
 def key(spec: Spec, spec_path: Path, settings: Settings) -> str:
     """The digest of all that a retrain reads: the source as it is now, the spec, the code."""
-    seen = sources.fingerprint(spec.data.source, spec_path.parent, settings.source_cache)
-    return artifact.digest("retrain", seen, spec, code_sha256())
+    gone = sorted(forgotten(settings.project, spec.name))
+    seen = sources.fingerprint(spec.data, spec_path.parent, settings.source_cache, settings.source_urls)
+    return artifact.digest("retrain", seen, gone, spec, code_sha256())
 
 
 def find(spec: Spec, wanted: str, settings: Settings) -> Receipt | None:

@@ -22,14 +22,15 @@ from flows.rollout import Watched, watch
 from flows.settings import Settings
 from flows.sole import Busy, sole
 from flows.zombies import bury_rivals
-from pipelines import artifact, dataset, encode, scoring, scrub, sources
-from pipelines.artifact import Clean, Dataset, Report
+from pipelines import artifact, dataset, encode, scoring, sources
+from pipelines.artifact import Artifact, Clean, Raw, Report
 from pipelines.errors import GateClosed, Transient
 from pipelines.registry import Candidate, Lineage, Registry, Version
 from pipelines.rollout import controller
 from pipelines.rollout.store import Store
 from pipelines.scrub.audit import expire
 from pipelines.scrub.detect import placeholders
+from pipelines.scrub.step import Keys, scrub
 from pipelines.spec import Spec, load
 from pipelines.training import base, export, fit
 
@@ -45,7 +46,7 @@ class Retrained:
     spec: Spec
     version: Version
     clean: Clean
-    pairs: Dataset
+    page: Artifact
     report: Report
     watched: Watched | None
 
@@ -96,15 +97,20 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     champion = registry.champion(spec.name)
     in_production = registry.fetch(spec.name, champion.version, settings.folder("live", spec.name)) if champion else None
     expire(quarantine, spec.privacy.quarantine_days)
+    sources.expire(settings.source_cache, spec.privacy.quarantine_days)
 
-    raw = step("ingest", sources.ingest)(spec.data.source, path.parent, settings.source_cache, quarantine)
-    clean = step("scrub", scrub.scrub)(raw, spec.privacy, work, quarantine)
-    pairs = step("split", dataset.split)(clean, spec.data, work)
-    pointer = step("version the data", dataset.publish)(pairs, spec.name, settings.project)
+    raw = step("ingest", sources.ingest)(spec.data, path.parent, settings.source_cache, quarantine, settings.source_urls)
+    clean = step("scrub", scrub)(raw, spec.privacy, work, quarantine, Keys(settings.hmac_key, settings.vault_key))
+    published = dataset.frozen(settings.project / "data" / spec.name)
+    forgotten = dataset.forgotten(settings.project, spec.name)
+    pairs = step("curate and split", dataset.split)(clean, spec.data, work, published, forgotten)
+    pointer = step("version the data", dataset.publish)(pairs, spec.name, settings.project, origin(raw, clean))
+    step("check the data", dataset.check)(pairs, spec.name, settings.project)
     start = base.resolve(spec.training.base, path.parent, lambda: in_production)
     tokens = step("encode", encode.encode)(pairs, spec.tokens, placeholders(spec.privacy), start, work)
+    page = step("draw the data page", dataset.draw_page)(clean, pairs, tokens, work)
     weights = step("train", fit.fit)(tokens, spec.training, start, work)
-    exported = step("export", export.export)(weights, spec.serving.quantisation, work)
+    exported = step("export", export.export)(weights, spec.serving.quantisation, work, clean.path / "policy")
     report = step("score", scoring.score)(exported, pairs, in_production, spec.scoring, spec.serving.decoding, work)
     create_markdown_artifact((report.path / "report.md").read_text(), key=f"report-{spec.name}")
     passed(report)
@@ -115,8 +121,9 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
         report=report,
         dataset=pairs,
         clean=clean,
+        page=page,
         weights=weights,
-        privacy=spec.privacy.model_dump(mode="json"),
+        privacy=json.loads((clean.path / "policy" / "privacy.json").read_text()),
         decoding=spec.serving.decoding.model_dump(mode="json"),
         lineage=lineage_of(spec, path, pointer, settings),
     )
@@ -124,7 +131,15 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     shutil.copyfile(path, work / "spec.yaml")
     controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
     receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)
-    return Retrained(spec, version, clean, pairs, report, carried_on(spec, store, settings))
+    return Retrained(spec, version, clean, page, report, carried_on(spec, store, settings))
+
+
+def origin(raw: Raw, clean: Clean) -> dict[str, Any]:
+    """What a version of the data says of where it comes from: checksums of what was read, the policy, its measured recall."""
+    read = json.loads((raw.path / "facts.json").read_text())
+    scrubbed = json.loads((clean.path / "scrub.json").read_text())
+    told = {name: scrubbed[name] for name in ("policy", "level", "verdicts", "quarantined")}
+    return {"inputs": read["inputs"], "rows": read["rows"], **told}
 
 
 def carried_on(spec: Spec, store: Store, settings: Settings) -> Watched | None:

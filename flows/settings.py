@@ -4,6 +4,8 @@ SEQLINE_PROJECT       the folder with models/ and data.dvc, the current one by d
 SEQLINE_HOME          the workspace, `.seqline` in the project by default
 SEQLINE_DATABASE      the rollout database (SQLAlchemy URL)
 SEQLINE_HMAC_KEY      key of the senders' pseudonyms; by default made once and kept in the workspace
+SEQLINE_VAULT_KEY     key of the vault (64 hex digits), for specs with `privacy.vault`
+SEQLINE_SQL_NAME      SQLAlchemy URL of a `sql` source that says `url: env:NAME`
 SEQLINE_MLFLOW_UI     where people open MLflow
 MLFLOW_TRACKING_URI   the registry
 PREFECT_API_URL       a running Prefect server; without one a flow brings its own
@@ -35,6 +37,8 @@ DEPENDENCY_DEFAULTS = {
     # An in-process server can need more than a minute beside a training on two cores.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     "TOKENIZERS_PARALLELISM": "false",
+    # Presidio gives a pattern a minute for a text, and a batch with such a text is halved until it stands alone.
+    "REGEX_TIMEOUT_SECONDS": "10",
 }
 
 
@@ -48,6 +52,7 @@ class Settings(BaseSettings):
     home: Path | None = Field(None, validation_alias="SEQLINE_HOME")
     database_url: str | None = Field(None, validation_alias="SEQLINE_DATABASE")
     hmac_key_hex: str | None = Field(None, validation_alias="SEQLINE_HMAC_KEY")
+    vault_key_hex: str | None = Field(None, validation_alias="SEQLINE_VAULT_KEY")
     mlflow_url: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     mlflow_ui_url: str = Field("http://127.0.0.1:5000", validation_alias="SEQLINE_MLFLOW_UI")
 
@@ -87,6 +92,30 @@ class Settings(BaseSettings):
         except FileExistsError:
             pass
         return bytes.fromhex(path.read_text())
+
+    @property
+    def vault_key(self) -> bytes | None:
+        """The key of the vault, if there is one.
+
+        Raises:
+            UserError: it is not 64 hex digits.
+        """
+        if not self.vault_key_hex:
+            return None
+        try:
+            key = bytes.fromhex(self.vault_key_hex)
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise UserError("SEQLINE_VAULT_KEY: must be 64 hex digits: make one with `openssl rand -hex 32`")
+        return key
+
+    @property
+    def source_urls(self) -> dict[str, str]:
+        """What sources connect to, by name: databases (SEQLINE_SQL_NAME) and the registry (MLFLOW)."""
+        prefix = "SEQLINE_SQL_"
+        named = {name.removeprefix(prefix): url for name, url in os.environ.items() if name.startswith(prefix)}
+        return {**named, "MLFLOW": self.mlflow}
 
     def free_bytes(self) -> int:
         """What is free where the workspace lies."""

@@ -44,22 +44,28 @@ def lines(made: "Retrained", settings: Settings) -> Iterator[str]:
     yield f"rollout        {made.watched.outcome.summary if made.watched else elsewhere}"
     yield from traffic(made.watched)
     yield f"report         {shown(made.report.path / 'report.md')}"
+    yield f"data page      {shown(made.page.path / 'data.html')}"
     yield f"data           data/{made.version.name}/, versioned in data.dvc: commit it with `git commit data.dvc`"
     for line in what_next(made.spec, made.watched, settings):
         yield f"next           {line}"
 
 
 def privacy(clean: Clean) -> Iterator[str]:
-    """The share of the known personal values that the scrubber missed, an entity a line."""
+    """What was replaced and how much of it is missed, a line for each entity and language; and what was set aside."""
     found = json.loads((clean.path / "scrub.json").read_text())
     for entity, count in found["entities"].items():
-        known = found["known"].get(entity)
-        line = f"scrubbed       {entity:<14} {count['spans']:>6} spans"
-        if known and known["values"]:
-            low, high = known["interval"]
-            line += f"; of {known['values']} known values {known['missed']} missed: "
-            line += f"recall {known['recall']:.1%} [{low:.1%}, {high:.1%}]"
-        yield line
+        yield f"scrubbed       {entity:<14} {count['spans']:>6} spans, {count['values']} values"
+    for language, entities in found["verdicts"].items():
+        for entity, verdict in entities.items():
+            for where in ("known", "planted"):
+                if measured := verdict[where]:
+                    low, high = measured["interval"]
+                    recall = f"{measured['recall']:.1%} [{low:.1%}, {high:.1%}]"
+                    yield f"recall         {entity:<14} {language}, {where:<7} {recall} of {measured['values']} values"
+            if verdict["verdict"] == "not measured":
+                yield f"recall         {entity:<14} {language}, not measured: not called scrubbed"
+    for reason, pairs in found["quarantined"].items():
+        yield f"quarantined    {pairs} pairs: {reason}"
 
 
 def traffic(watched: "Watched | None") -> Iterator[str]:

@@ -30,7 +30,7 @@ class Artifact:
 
 
 class Raw(Artifact):
-    """Pairs as they came, with personal data in them: in the quarantine only (pairs.parquet, facts.json)."""
+    """Pairs as they came, with personal data in them: in the quarantine only (pairs.parquet, rejects.jsonl, facts.json)."""
 
 
 class Clean(Artifact):

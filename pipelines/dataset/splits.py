@@ -1,149 +1,141 @@
-"""Which pairs stay, and who falls into which split: near-duplicates, by word 3-shingles, never fall into two."""
+"""Who falls into which split: near-duplicates never fall into two, and a test set, once there, stays."""
 
 import hashlib
-import re
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from pipelines.artifact import digest
+from pipelines.dataset import likeness
 from pipelines.errors import UserError
-from pipelines.spec import Limits, Splits
+from pipelines.spec import Splits
 
 SPLITS = ("test", "validation", "train")  # the order in which clusters fill them
-PERMUTATIONS = 128
-BROKEN = re.compile("[\ud800-\udfff\N{REPLACEMENT CHARACTER}\0]")
-Pair = Mapping[str, str]
-"""id, source, target."""
-Shingles = frozenset[str]
-Sides = tuple[Shingles, Shingles]
-"""The shingles of a pair's source and of its target."""
+HELD_OUT, ALIKE = "held out", "near-duplicate"  # what happens to a pair instead
+FEW = 50  # a cluster of more than a 50th of a held-out split would pass for many cases there, and is one
+LARGE = 10  # pairs: clusters of at least as many are counted together
 
 
-def sift(rows: Sequence[Pair], limits: Limits) -> tuple[list[Pair], Counter[str]]:
-    """The rows that may stay, and how many were rejected for what reason (the first that applies)."""
-    seen: set[tuple[str, str]] = set()
-    kept: list[Pair] = []
-    rejected: Counter[str] = Counter()
-    for row in rows:
-        pair = (row["source"].strip(), row["target"].strip())
-        reason = _reason(*pair, limits) or ("duplicate" if pair in seen else "")
-        if reason:
-            rejected[reason] += 1
-            continue
-        seen.add(pair)
-        kept.append({"id": row["id"], "source": pair[0], "target": pair[1]})
-    return kept, rejected
+class Pair(NamedTuple):
+    """A scrubbed pair; its id is the hash of its raw content."""
+
+    id: str
+    source: str
+    target: str
 
 
-def _reason(source: str, target: str, limits: Limits) -> str:
-    if not source or not target:
-        return "empty source" if not source else "empty target"
-    if BROKEN.search(source) or BROKEN.search(target):
-        return "bad UTF-8"
-    if len(source) > limits.source_chars:
-        return "source too long"
-    return "target too long" if len(target) > limits.target_chars else ""
+def read_pairs(path: Path) -> list[Pair]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=list(Pair._fields))
+    return list(map(Pair, *(table[name].to_pylist() for name in Pair._fields)))
 
 
-def shingle(text: str) -> Shingles:
-    """The word 3-shingles of a text; a text of fewer words is one shingle."""
-    words = re.findall(r"\w+", text.lower()) or [text]
-    return frozenset(" ".join(words[start : start + 3]) for start in range(max(len(words) - 2, 1)))
+@dataclass(frozen=True)
+class Frozen:
+    """A test set that stays: the ids in it, and what dataset.json says of it."""
+
+    ids: frozenset[str]
+    facts: Mapping[str, Any]
 
 
-def jaccard(one: Shingles, other: Shingles) -> float:
-    shared = len(one & other)
-    return shared / (len(one) + len(other) - shared)
+@dataclass(frozen=True)
+class Division:
+    """For each pair one of SPLITS, HELD_OUT or ALIKE; how many clusters have how many pairs."""
+
+    names: list[str]
+    sizes: Counter[int]
 
 
-def _root(parent: list[int], index: int) -> int:
-    while parent[index] != index:
-        parent[index] = parent[parent[index]]
-        index = parent[index]
-    return index
+def frozen(folder: Path) -> Frozen | None:
+    """The test set of the dataset published in `folder` (data/NAME); None if there is none yet."""
+    import pyarrow.parquet as pq
+
+    path = folder / "test.parquet"
+    if not path.is_file():
+        return None
+    ids = frozenset(pq.read_table(path, columns=["id"])["id"].to_pylist())
+    told = json.loads((folder / "dataset.json").read_text()).get("test_set", {})
+    drawn = test_set(ids, None)
+    # of another version it tells where a deletion took ids away since
+    return Frozen(ids, told if told.get("version") == drawn["version"] else drawn)
 
 
-def _join(parent: list[int], one: int, other: int) -> None:
-    low, high = sorted((_root(parent, one), _root(parent, other)))
-    parent[high] = low
+def test_set(ids: frozenset[str], before: Frozen | None) -> dict[str, Any]:
+    """What dataset.json says of a test set: its version, and how many of its pairs the version `before` it had.
 
-
-def _candidates(shingles: Sequence[Sides], threshold: float) -> list[tuple[int, int]]:
-    """Pairs of indices whose sources, or targets, are near-duplicates, found by MinHash LSH and checked exactly."""
-    from datasketch import MinHash, MinHashLSH
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    found = []
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("dataset: near-duplicates", total=2 * len(shingles))
-        for side in (0, 1):
-            first: dict[Shingles, int] = {}
-            # a little below the threshold, where LSH finds nearly all; the exact check then decides
-            index = MinHashLSH(threshold=max(threshold - 0.1, 0.1), num_perm=PERMUTATIONS)
-            for number, both in enumerate(shingles):
-                progress.advance(task)
-                own = both[side]
-                if own in first:
-                    found.append((first[own], number))
-                    continue
-                first[own] = number
-                sketch = MinHash(num_perm=PERMUTATIONS, seed=1)
-                sketch.update_batch([piece.encode() for piece in sorted(own)])
-                found += [(other, number) for other in index.query(sketch) if jaccard(shingles[other][side], own) >= threshold]
-                index.insert(number, sketch, check_duplication=False)
-    return found
-
-
-def _crossing(shingles: Sequence[Sides], names: Sequence[str], threshold: float) -> list[tuple[int, int]]:
-    """Every near-duplicate across two splits, exactly: whatever shares a shingle with a held-out pair is compared."""
-    found = []
-    for side in (0, 1):
-        holders: dict[str, list[int]] = {}
-        for index, both in enumerate(shingles):
-            for piece in both[side]:
-                holders.setdefault(piece, []).append(index)
-        for index, name in enumerate(names):
-            if name == "train":
-                continue
-            own = shingles[index][side]
-            shared = Counter(other for piece in own for other in holders[piece] if names[other] != name)
-            for other, count in shared.items():
-                if count / (len(own) + len(shingles[other][side]) - count) >= threshold:
-                    found.append((index, other))
-    return found
-
-
-def divide(pairs: Sequence[Pair], shingles: Sequence[Sides], splits: Splits) -> tuple[list[str], int]:
-    """The split of each pair, and the number of clusters.
-
-    MinHash finds nearly all near-duplicates; an exact search over the split finds what it missed, whose clusters are then
-    joined and divided anew, until there is none: so the proof of no leakage holds by construction.
+    The same pairs are the same version with the same words: a retrain of the same data gives the same bytes.
     """
-    parent = list(range(len(pairs)))
-    for one, other in _candidates(shingles, splits.near_duplicate):
-        _join(parent, one, other)
-    while True:
-        clusters: dict[int, list[int]] = {}
-        for index in range(len(pairs)):
-            clusters.setdefault(_root(parent, index), []).append(index)
-        names = _assign(pairs, list(clusters.values()), splits)
-        across = _crossing(shingles, names, splits.near_duplicate)
-        if not across:
-            return names, len(clusters)
-        for one, other in across:
-            _join(parent, one, other)
+    version = digest(sorted(ids))[:16]
+    if before and before.facts["version"] == version:
+        return dict(before.facts)
+    carried = len(ids & before.ids) if before else 0
+    return {
+        "version": version,
+        "before": before.facts["version"] if before else None,
+        "pairs": len(ids),
+        "carried": carried,
+        "new": len(ids) - carried,
+    }
 
 
-def _assign(pairs: Sequence[Pair], clusters: Sequence[Sequence[int]], splits: Splits) -> list[str]:
-    """Whole clusters, in the order of their smallest hash, fill test, then validation; what does not fit goes on to train."""
+def divide(pairs: Sequence[Pair], splits: Splits, keep: frozenset[str] = frozenset(), *, drop: bool = False) -> Division:
+    """The split of each pair. Whole clusters, in the order of their smallest hash, fill test, then validation, then train.
 
-    def rank(cluster: Sequence[int]) -> str:
-        return min(hashlib.sha256(pairs[i]["id"].encode()).hexdigest() for i in cluster)
+    Args:
+        keep: ids of the frozen test set. They stay test (the first `splits.test` by hash, should there be more), and what is a
+            near-duplicate of one of them is HELD_OUT: thus whatever else comes, they neither move nor leak.
+        drop: of a cluster in train only the pair with the smallest id stays, the rest is ALIKE.
 
-    room = {"test": splits.test, "validation": splits.validation, "train": len(pairs)}
-    names = ["train"] * len(pairs)
-    for cluster in sorted(clusters, key=rank):
+    Raises:
+        UserError: the clusters do not fill the splits.
+    """
+    names = [""] * len(pairs)
+    stays = sorted((n for n, pair in enumerate(pairs) if pair.id in keep), key=lambda n: (_rank(pairs[n].id), n))[: splits.test]
+    for index in stays:
+        names[index] = "test"
+    sides = _sides(pairs)
+    if stays:
+        group = np.array([name == "test" for name in names], np.int64)
+        for index in likeness.crossing(sides, np.array(stays), group, splits.near_duplicate)[1].tolist():
+            names[index] = HELD_OUT
+    rows = np.array([n for n, name in enumerate(names) if name != HELD_OUT], np.int64)
+    labels = likeness.clusters([side[rows] for side in sides], splits.near_duplicate)
+    clusters: dict[int, list[int]] = {}
+    for index, label in zip(rows.tolist(), labels.tolist(), strict=True):
+        clusters.setdefault(label, []).append(index)
+    free = [cluster for cluster in clusters.values() if not names[cluster[0]]]
+    _assign(pairs, free, splits, len(stays), names)
+    if drop:
+        for cluster in free:
+            if names[cluster[0]] == "train":
+                for index in sorted(cluster, key=lambda n: pairs[n])[1:]:
+                    names[index] = ALIKE
+    return Division(names, Counter(map(len, clusters.values())))
+
+
+def _sides(pairs: Sequence[Pair]) -> tuple[likeness.Sets, likeness.Sets]:
+    return likeness.shingles([pair.source for pair in pairs]), likeness.shingles([pair.target for pair in pairs])
+
+
+def _rank(identity: str) -> bytes:
+    return hashlib.sha256(identity.encode()).digest()
+
+
+def _assign(pairs: Sequence[Pair], clusters: Sequence[Sequence[int]], splits: Splits, tested: int, names: list[str]) -> None:
+    """Names the pairs of whole clusters. What does not fit goes on to train; large clusters come after all others."""
+    large = max(1, min(splits.test, splits.validation) // FEW)
+
+    def order(cluster: Sequence[int]) -> tuple[bool, bytes]:
+        return len(cluster) > large, min(_rank(pairs[index].id) for index in cluster)
+
+    room = {"test": splits.test - tested, "validation": splits.validation, "train": len(pairs)}
+    for cluster in sorted(clusters, key=order):
         name = next(name for name in SPLITS if room[name] >= len(cluster))
         room[name] -= len(cluster)
         for index in cluster:
@@ -154,11 +146,14 @@ def _assign(pairs: Sequence[Pair], clusters: Sequence[Sequence[int]], splits: Sp
             f"data.splits: the {len(clusters)} clusters of near-duplicates do not fill {' and '.join(short) or 'train'}: "
             "bring more varied data, make the splits smaller, or raise data.splits.near_duplicate"
         )
-    return names
 
 
-def leakage(pairs: Sequence[Pair], shingles: Sequence[Sides], names: Sequence[str], threshold: float) -> dict[str, int]:
-    """How many sources, pairs, and near-duplicates stand in more than one split. All zero is the proof."""
+def leakage(pairs: Sequence[Pair], names: Sequence[str], threshold: float) -> dict[str, int]:
+    """How many sources, pairs, and near-duplicates stand in more than one split. All zero is the proof.
+
+    Near-duplicates are counted anew, from the texts of the splits as they are and by every shingle: not by the search that
+    made the clusters.
+    """
 
     def shared(texts: Sequence[str]) -> int:
         where: dict[str, set[str]] = {}
@@ -166,8 +161,17 @@ def leakage(pairs: Sequence[Pair], shingles: Sequence[Sides], names: Sequence[st
             where.setdefault(text, set()).add(name)
         return sum(len(found) > 1 for found in where.values())
 
+    groups = np.array([SPLITS.index(name) for name in names], np.int64)
+    held = np.flatnonzero(groups != SPLITS.index("train"))
     return {
-        "sources": shared([pair["source"] for pair in pairs]),
-        "pairs": shared([f"{pair['source']}\0{pair['target']}" for pair in pairs]),
-        "near_duplicates": len(_crossing(shingles, names, threshold)),
+        "sources": shared([pair.source for pair in pairs]),
+        "pairs": shared([f"{pair.source}\0{pair.target}" for pair in pairs]),
+        "near_duplicates": len(likeness.crossing(_sides(pairs), held, groups, threshold)[0]),
     }
+
+
+def histogram(sizes: Mapping[int, int]) -> dict[str, int]:
+    """How many clusters have 1, 2, ... pairs; the large ones together."""
+    small = {str(size): count for size, count in sorted(sizes.items()) if size < LARGE}
+    large = sum(count for size, count in sizes.items() if size >= LARGE)
+    return small | ({f"{LARGE}+": large} if large else {})

@@ -59,12 +59,33 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _recall_table(scrub: Json) -> str:
-    lines = [_row(["entity", "replaced", "recall on known values", "recall in running text"]), _row(["---"] * 4)]
-    known, audit = scrub.get("known", {}), scrub.get("audit", {})
-    for entity, count in scrub.get("entities", {}).items():
-        recalls = [interval({**m, "value": m["recall"]}) if (m := t.get(entity)) else "not measured" for t in (known, audit)]
-        lines.append(_row([entity, str(count.get("spans", 0)), *recalls]))
+    lines = [_row(["entity", "language", "replaced", "recall on known values", "recall on planted values"]), _row(["---"] * 5)]
+    for language, entities in scrub.get("verdicts", {}).items():
+        for entity, verdict in entities.items():
+            recalls = [
+                interval({**measured, "value": measured["recall"]}) if (measured := verdict[where]) else "not measured"
+                for where in ("known", "planted")
+            ]
+            count = scrub.get("entities", {}).get(entity, {}).get("spans", 0)
+            lines.append(_row([entity, language, str(count), *recalls]))
     return "\n".join(lines)
+
+
+def differential_privacy(private: Json | None) -> str:
+    """Markdown: what training.json's `private` guarantees, and what it does not."""
+    if not private:
+        return "Trained without differential privacy: what a pair says may be memorised."
+    return f"""\
+Trained with differential privacy (DP-SGD): epsilon {private["epsilon"]:.2f} at delta {private["delta"]:.1e} \
+(noise multiplier {private["noise_multiplier"]:.3g}, clip {private["clip"]:g}, {private["steps"]} steps at sample rate \
+{private["sample_rate"]:.3g}, accountant {private["accountant"]}).
+- Covered: what these weights tell of any one training pair (neighbours: with and without the pair). Who stands in k pairs \
+is covered at k times that epsilon, and at a delta that grows faster still.
+- Not covered: a tokenizer trained on the same text, deduplication and splits, the number of pairs and the counts in \
+training/training.json, the training log, the weights it started from, and other versions trained on the same pairs (their \
+epsilons add up).
+- Not covered: the validation pairs. The checkpoint was chosen by their loss, without noise (for the training pairs the \
+choice costs nothing: epsilon is that of all steps)."""
 
 
 def summary(task: str, facts: Facts, lineage: Lineage) -> str:
@@ -106,6 +127,8 @@ Weights in Hugging Face format (artifacts/export/hf) and for CTranslate2, {facts
 Replaced before training: {entities}. What is not named stays, and what the scrubber misses stays too:
 
 {_recall_table(facts.scrub)}
+
+{differential_privacy(facts.training.get("private"))}
 
 ## Scores
 On {facts.scores.get("n", "?")} held-out pairs, in brackets the {confidence:.0%} interval; {facts.scores.get("metric")} gates.

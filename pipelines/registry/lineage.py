@@ -57,6 +57,16 @@ class Memory(Versions):
         return [Entry(float(e["at"]), e["version"], e["event"], id_, e["detail"]) for id_, e in events]
 
     @asking
+    def trained_on(self, name: str | None = None) -> list[tuple[str, str, str]]:
+        """(model, version, md5 of data/) of each version of `name`, or of every model."""
+        found = self._search(f"name = '{name}'" if name else "")
+        return [
+            (made.name, str(made.version), made.tags["seqline.data_md5"])
+            for made in found
+            if made.tags.get("seqline.data_md5") and not made.name.endswith(PRODUCTION)
+        ]
+
+    @asking
     def lineage(self, name: str, which: str = "champion") -> dict[str, Any]:
         """Return where a version (an alias or a number) comes from: data, code, spec, scores, gate, approver, files.
 

@@ -63,6 +63,7 @@ def write(folder: Path, name: str, candidate: Candidate, told: card.Facts, run_i
         _pyfunc(folder, candidate, run_id)
     _link(candidate.export.path, folder / EXPORT)
     _link(candidate.report.path, folder / "report", artifact.MANIFEST)
+    _link(candidate.page.path, folder / "data", artifact.MANIFEST)
     lineage = asdict(candidate.lineage) | {
         "key": candidate.key,
         "dataset_sha256": candidate.dataset.sha256,
@@ -128,8 +129,25 @@ def params(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def data_input(name: str, candidate: Candidate, told: card.Facts) -> Any:
+    """The dataset as MLflow shows it on a run's page: its digest, where it lies, its schema and counts."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.types import ColSpec, Schema
+
+    columns = Schema([ColSpec("string", column) for column in ("id", "source", "target")])
+    made = Dataset(
+        name=f"data/{name}",
+        digest=candidate.lineage.data_md5[:32],
+        source_type="dvc",
+        source=json.dumps({"path": f"data/{name}", "data.dvc": candidate.lineage.data_md5, "commit": candidate.lineage.commit}),
+        schema=json.dumps({"mlflow_colspec": columns.to_dict()}),
+        profile=json.dumps({key: told.dataset[key] for key in ("rows", "kept", "splits") if key in told.dataset}),
+    )
+    return DatasetInput(made, [InputTag("mlflow.data.context", "training")])
+
+
 def metrics(told: card.Facts) -> Iterator[tuple[str, float]]:
-    """Scores and recalls, with the ends of their intervals, as MLflow's metrics."""
+    """Scores and recalls, with the ends of their intervals, and what differential privacy cost, as MLflow's metrics."""
     scored: dict[str, Any] = {"model": told.scores.get("model", {}), **told.scores.get("baselines", {})}
     for who, found in scored.items():
         for metric, measured in found.items():
@@ -138,8 +156,11 @@ def metrics(told: card.Facts) -> Iterator[tuple[str, float]]:
         for metric, measured in told.scores.get(part, {}).items():
             yield from _measured(f"{part}.{metric}", measured)
     for where in ("known", "audit"):
-        for entity, measured in told.scrub.get(where, {}).items():
-            yield from _measured(f"recall.{where}.{entity}", {**measured, "value": measured["recall"]})
+        for language, entities in told.scrub.get(where, {}).items():
+            for entity, measured in entities.items():
+                yield from _measured(f"recall.{where}.{language}.{entity}", {**measured, "value": measured["recall"]})
+    for fact, value in (told.training.get("private") or {}).items():
+        yield from _measured(f"private.{fact}", value)
 
 
 def _measured(name: str, measured: object) -> Iterator[tuple[str, float]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.artifact import Clean, Dataset, Export, Report, Weights
+from pipelines.artifact import Artifact, Clean, Dataset, Export, Report, Weights
 
 PRODUCTION = "-prod"
 
@@ -51,6 +51,8 @@ class Candidate:
     report: Report
     dataset: Dataset
     clean: Clean
+    page: Artifact
+    """data.html: what the data is, for a person to look at."""
     weights: Weights
     privacy: Mapping[str, Any]
     decoding: Mapping[str, Any]

@@ -90,6 +90,7 @@ class Versions(Connection):
         for start in range(0, len(params), BATCH):
             self.client.log_batch(run_id, params=params[start : start + BATCH])
         self.client.log_batch(run_id, metrics=metrics, tags=tags)
+        self.client.log_inputs(run_id, [package.data_input(name, candidate, told)])
         self.client.set_terminated(run_id)
         return manifest
 

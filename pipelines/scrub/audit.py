@@ -1,206 +1,205 @@
-"""How much the scrubber misses, measured on values known for certain; and the proof that what it removed is nowhere.
+"""How much the scrubber misses, by language and type of data, measured anew on each slice.
 
-A value counts as missed when it still stands, letter for letter, in any scrubbed text. Recall is given with its exact
-(Clopper-Pearson) 95 % interval.
+Twice: on the values that the source knows to be personal (gold), and on fake values planted into the slice's own texts. A gold
+value counts as missed when it still stands, letter for letter, in any clean text of its language; a planted one when a letter
+or digit of it stays. Recall is given with its exact (Clopper-Pearson) 95 % interval. What was not measured is said to be so.
 """
 
 import hashlib
-import json
-import os
+import heapq
 import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import SeqlineError
-from pipelines.scrub.spans import Span, replace, resolve
+from pipelines.scrub.packed import gathered
+from pipelines.scrub.planted import Planted, plant
+from pipelines.scrub.spans import Span, resolve
+from pipelines.scrub.sweep import LONGEST, Matcher, sweep
 from pipelines.spec import Privacy
+from pipelines.spec.section import Language
 
-Known = Mapping[str, Sequence[str]]
-"""{entity: its distinct values, sorted}."""
+__all__ = ["Missed", "Placed", "expire", "missed_placed", "missed_values", "recall", "samples", "sweep", "verdicts"]
 
-MOST = 400  # values of an entity in the audit: an interval of some 2 points' width at 99 %, in seconds
-# Running text, without any field's name. The same names and addresses as in the source, so a recall that fell here would show
-# that the scrubber had learnt the source's layout.
-TEMPLATES = {
-    "PERSON": (
-        "The idea came from {}, who also wrote the first version of the parser.",
-        "Many thanks to {} for the patch that fixes the memory leak.",
-        "We met {} last summer and talked about the next release.",
-        "According to {}, the old interface will go away next year.",
-        "In the end it was {} who found the bug and reported it.",
-    ),
-    "EMAIL_ADDRESS": (
-        "If anything breaks, please write to {} and attach the log.",
-        "You can reach us at {} on weekdays.",
-        "The patch was sent from {} two weeks ago.",
-    ),
-    "URL": (
-        "The documentation has moved to {} for good.",
-        "See {} for a longer explanation of the format.",
-        "We downloaded the tables from {} and converted them.",
-    ),
-}
+Placed = Planted
+Counts = dict[str, dict[str, int]]  # {language: {entity: values}}
+Values = dict[str, dict[str, list[str]]]  # {language: {entity: values, sorted}}
+Recalls = Mapping[str, Mapping[str, Mapping[str, Any]]]  # {language: {entity: what `recall` measured}}
+
+MOST = 400  # planted values of an entity: an interval of some 2 points' width at 99 %, in seconds
+FEWEST = 50  # of them in a small slice, else a quarter of its texts
+KNOWN = 20_000  # gold values of an entity that are looked for: more would only cost memory
+SEED = 3
+SIDES = ("source", "target")
+VAULT = "vault.parquet"
 
 
-def known_values(pairs: Iterable[Mapping[str, Any]], privacy: Privacy) -> dict[str, list[str]]:
-    """The distinct known values of each entity that the policy removes."""
-    values: dict[str, set[str]] = {}
-    for pair in pairs:
-        for item in pair["known"]:
-            if item["entity"] in privacy.entities:
-                values.setdefault(item["entity"], set()).add(item["value"])
-    return {entity: sorted(found) for entity, found in sorted(values.items())}
+@dataclass(frozen=True)
+class Missed:
+    """Of the gold values: how many were looked for, which still stand in their language, which stand nowhere at all."""
+
+    counts: Counts
+    missed: Values
+    removed: Values
 
 
-def sentences(known: Known) -> list[tuple[str, str, str]]:
-    """(entity, value, sentence): each of at most MOST values an entity, chosen by hash, in one sentence of running text."""
+def samples(pairs: Path, privacy: Privacy) -> list[Placed]:
+    """Fake values of the policy's entities, planted into texts of the Parquet file `pairs` (source, target), by language.
+
+    The texts are those of the smallest hashes, so that neither their order nor their number in memory matters.
+    """
+    chosen: dict[Language, _Smallest] = {language: _Smallest(MOST) for language in sorted(set(languages(privacy)))}
+    seen: dict[Language, int] = defaultdict(int)
+    for row in _rows(pairs, SIDES):
+        for side, language in zip(SIDES, languages(privacy), strict=True):
+            chosen[language].add(row[side])
+            seen[language] += 1
     placed = []
-    for entity, templates in TEMPLATES.items():
-        chosen = sorted(known.get(entity, ()), key=_hash)[:MOST]
-        placed += [(entity, value, templates[_hash(value) % len(templates)].format(value)) for value in chosen]
+    for language, texts in chosen.items():
+        count = min(MOST, max(FEWEST, seen[language] // 4))
+        placed += plant(texts.texts(), language, privacy.entities, count, SEED)
     return placed
 
 
-def _hash(value: str) -> int:
-    return int.from_bytes(hashlib.sha256(value.encode()).digest()[:8])
+def languages(privacy: Privacy) -> tuple[Language, Language]:
+    """Of the sources and of the targets."""
+    return privacy.language, privacy.target_language or privacy.language
 
 
-def split_known(known: Known, texts: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """The known values that stand in none of `texts` (removed), and those that still do (missed), by entity."""
-    everything = "\0".join(texts)
-    missed = {entity: [value for value in values if value in everything] for entity, values in known.items()}
-    removed = {entity: sorted(set(values) - set(missed[entity])) for entity, values in known.items()}
-    return removed, missed
+def missed_placed(
+    placed: Sequence[Placed], results: Sequence[Sequence[Span] | SeqlineError], privacy: Privacy
+) -> tuple[Counts, Values]:
+    """How many values were placed, and which of them were not wholly hidden, given what the detector found in each text.
 
-
-def missed_sentences(
-    placed: Sequence[tuple[str, str, str]], spans: Mapping[str, Sequence[Span]], privacy: Privacy
-) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """How many values an entity were placed, and which of them stayed in their sentence, given the detector's spans."""
-    counts: dict[str, int] = {}
-    missed: dict[str, list[str]] = {}
-    for entity, value, text in placed:
-        counts[entity] = counts.get(entity, 0) + 1
-        done = replace([text], [resolve(text, spans[text])], privacy.placeholders)
-        missed.setdefault(entity, [])
-        if value in done.texts[0]:
-            missed[entity].append(value)
+    A text on which a recognizer failed counts as neither: such a record is quarantined.
+    """
+    counts: Counts = defaultdict(lambda: defaultdict(int))
+    missed: Values = defaultdict(lambda: defaultdict(list))
+    for (text, start, end, entity, language), spans in zip(placed, results, strict=True):
+        if isinstance(spans, SeqlineError):
+            continue
+        counts[language][entity] += 1
+        kept = [span for span in spans if text[span.start : span.end] not in privacy.allow]
+        hidden = {place for span in resolve(text, kept) for place in range(span.start, span.end)}
+        if any(text[place].isalnum() and place not in hidden for place in range(start, end)):
+            missed[language][entity].append(text[start:end])
     return counts, missed
 
 
-def recall(counts: Mapping[str, int], missed: Known) -> dict[str, dict[str, Any]]:
-    """{entity: {"values", "missed", "recall", "interval": [low, high]}}, by the exact binomial interval of 95 %."""
+def missed_values(pairs: Path, clean: Path, privacy: Privacy) -> Missed:
+    """What became of the values that the rows of `pairs` know (`known`: entity and value), of the policy's entities.
+
+    Both Parquet files are read a row group at a time. A value belongs to the language of each side that it stands in.
+    """
+    known = _known(pairs, privacy)
+    matcher = Matcher({value.encode() for its in known.values() for value in its})
+    standing: dict[str, set[bytes]] = defaultdict(set)
+    for side, language in zip(SIDES, languages(privacy), strict=True):
+        texts = (f"{row[side]}\0".encode() for row in _rows(clean, (side,)))
+        standing[language] |= {matcher.wanted[which] for which in matcher.find(gathered(texts))}
+    anywhere = set().union(*standing.values())
+    counts: Counts = defaultdict(dict)
+    missed: Values = defaultdict(dict)
+    removed: Values = defaultdict(dict)
+    for (language, entity), values in sorted(known.items()):
+        counts[language][entity] = len(values)
+        missed[language][entity] = [value for value in values if value.encode()[:LONGEST] in standing[language]]
+        removed[language][entity] = [value for value in values if value.encode()[:LONGEST] not in anywhere]
+    return Missed(counts, missed, removed)
+
+
+def _known(pairs: Path, privacy: Privacy) -> dict[tuple[Language, str], list[str]]:
+    """The distinct gold values of each language and entity, sorted; of more than KNOWN those of the smallest hashes."""
+    found: dict[tuple[Language, str], _Smallest] = defaultdict(lambda: _Smallest(KNOWN))
+    for row in _rows(pairs, (*SIDES, "known")):
+        for entity, value in ((item["entity"], item["value"]) for item in row["known"] or ()):
+            if entity in privacy.entities and value:
+                standing = {language for side, language in zip(SIDES, languages(privacy), strict=True) if value in row[side]}
+                for language in standing:
+                    found[language, entity].add(value)
+    return {key: sorted(values.texts()) for key, values in found.items()}
+
+
+def recall(counts: Mapping[str, Mapping[str, int]], missed: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, Any]:
+    """{language: {entity: {"values", "missed", "recall", "interval": [low, high]}}}, by the exact binomial interval of 95 %."""
     from scipy.stats import binomtest
 
-    measured = {}
-    for entity, values in sorted(counts.items()):
-        found = values - len(missed[entity])
-        interval = binomtest(found, values).proportion_ci(0.95, method="exact")
-        measured[entity] = {
+    def measured(values: int, lost: int) -> dict[str, Any]:
+        interval = binomtest(values - lost, values).proportion_ci(0.95, method="exact")
+        return {
             "values": values,
-            "missed": len(missed[entity]),
-            "recall": round(found / values, 4),
+            "missed": lost,
+            "recall": round((values - lost) / values, 4),
             "interval": [round(float(interval.low), 4), round(float(interval.high), 4)],
         }
-    return measured
+
+    return {
+        language: {
+            entity: measured(values, len(missed.get(language, {}).get(entity, ())))
+            for entity, values in sorted(its.items())
+            if values
+        }
+        for language, its in sorted(counts.items())
+    }
 
 
-def sweep(values: Sequence[str], roots: Sequence[Path]) -> list[tuple[Path, int]]:
-    """The files under `roots` in which any of `values` stands, and how often; [] is the proof that there is none.
+def verdicts(privacy: Privacy, known: Recalls, planted: Recalls) -> dict[str, dict[str, dict[str, Any]]]:
+    """{language: {entity: {"verdict", "known", "planted"}}} for all that the policy names: `measured`, or `not measured`.
 
-    Every file is read as bytes, whatever it is (a database's pages too). What is compressed is unpacked first: Parquet,
-    gzip, zstandard, zip. JSON escapes are undone by looking for each value's escaped form as well.
+    Only what is measured may be called scrubbed, and only with its recall.
     """
-    from rich.progress import track
 
-    files = sorted({path for root in roots for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file()})
-    found = []
-    # an unnamed file that only this user can open: values belong in no argument list and under no name
-    with tempfile.TemporaryFile() as wanted:
-        wanted.write(b"\n".join(sorted({form for value in values for form in _forms(value)})))
-        wanted.flush()
-        for path in track(files, f"sweep: {len(values)} values", transient=True, console=_console()):
-            count = sum(_count(content, wanted.fileno()) for content in _contents(path))
-            if count:
-                found.append((path, count))
-    return found
+    def verdict(language: str, entity: str) -> dict[str, Any]:
+        found = {name: where.get(language, {}).get(entity) for name, where in (("known", known), ("planted", planted))}
+        return {"verdict": "measured" if any(found.values()) else "not measured", **found}
+
+    return {
+        language: {entity: verdict(language, entity) for entity in privacy.entities}
+        for language in dict.fromkeys(languages(privacy))
+    }
 
 
-def _console() -> Any:
-    from rich.console import Console
+class _Smallest:
+    """The distinct texts with the smallest hashes of all that were added: a sample that their order does not change."""
 
-    console = Console(stderr=True)
-    console.quiet = not console.is_terminal
-    return console
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._texts: dict[int, str] = {}
+        self._largest: list[int] = []  # a heap of the hashes, negated
 
+    def add(self, text: str) -> None:
+        number = int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+        full = len(self._texts) >= self._most
+        if number in self._texts or (full and number > -self._largest[0]):
+            return
+        self._texts[number] = text
+        heapq.heappush(self._largest, -number)
+        if full:
+            del self._texts[-heapq.heappop(self._largest)]
 
-def _forms(value: str) -> set[bytes]:
-    return {value.encode(), json.dumps(value)[1:-1].encode(), json.dumps(value, ensure_ascii=False)[1:-1].encode()}
-
-
-def _count(content: bytes, wanted: int) -> int:
-    """How often the values in the open file `wanted` stand in `content`: grep -F looks for thousands at once."""
-    os.lseek(wanted, 0, os.SEEK_SET)
-    command = ["grep", "-aoF", "-f", f"/dev/fd/{wanted}"]
-    done = subprocess.run(
-        command, input=content, capture_output=True, pass_fds=[wanted], env={**os.environ, "LC_ALL": "C"}, check=False
-    )
-    if done.returncode > 1:
-        raise SeqlineError(f"sweep: grep failed: {done.stderr.decode(errors='replace').strip()}")
-    return done.stdout.count(b"\n")
-
-
-def _contents(path: Path) -> Iterable[bytes]:
-    """The bytes of a file, and of what is packed in it."""
-    content = path.read_bytes()
-    yield content
-    if content[:4] == b"PAR1":
-        yield from _columns(path)
-    elif content[:4] == b"PK\x03\x04":
-        import zipfile
-
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                yield from (archive.read(name) for name in archive.namelist())
-    elif content[:2] == b"\x1f\x8b" or content[:4] == b"\x28\xb5\x2f\xfd":
-        import pyarrow as pa
-
-        with pa.CompressedInputStream(str(path), "gzip" if content[:2] == b"\x1f\x8b" else "zstd") as stream:
-            yield stream.read()
+    def texts(self) -> list[str]:
+        """By hash."""
+        return [text for _, text in sorted(self._texts.items())]
 
 
-def _columns(path: Path) -> Iterable[bytes]:
-    """The texts of a Parquet file, nested ones as well, as bytes."""
-    import pyarrow as pa
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, some in memory at a time."""
     import pyarrow.parquet as pq
 
-    def texts(column: Any) -> Iterable[bytes]:
-        kind = column.type
-        if pa.types.is_dictionary(kind):
-            yield from texts(column.dictionary_decode())
-        elif pa.types.is_struct(kind):
-            yield from (text for index in range(kind.num_fields) for text in texts(column.field(index)))
-        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            yield from texts(column.flatten())
-        elif (
-            pa.types.is_string(kind)
-            or pa.types.is_large_string(kind)
-            or pa.types.is_binary(kind)
-            or pa.types.is_large_binary(kind)
-        ):
-            yield b"\0".join(column.drop_null().cast(pa.large_binary()).to_pylist())
-
-    for batch in pq.ParquetFile(path).iter_batches():
-        for column in batch.columns:
-            yield from texts(column)
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(5_000, columns=list(columns)):
+            yield from batch.to_pylist()
 
 
 def expire(quarantine: Path, days: int) -> int:
-    """Delete the raw-* and scrub-* folders in `quarantine` that were made more than `days` days ago; returns how many."""
+    """Delete the raw-* and scrub-* folders in `quarantine` that were made more than `days` days ago; returns how many.
+
+    A vault stays: it is encrypted, and restores what is long gone from here.
+    """
     limit = time.time() - days * 86_400
     old = [
         folder
@@ -208,6 +207,18 @@ def expire(quarantine: Path, days: int) -> int:
         for folder in (quarantine.glob(pattern) if quarantine.is_dir() else ())
         if folder.is_dir() and folder.stat().st_mtime < limit
     ]
-    for folder in old:
-        shutil.rmtree(folder)
-    return len(old)
+    return sum(_emptied(folder) for folder in old)
+
+
+def _emptied(folder: Path) -> bool:
+    """Whether there was anything to delete."""
+    old = [path for path in folder.iterdir() if path.name != VAULT]
+    for path in old:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    if not (folder / VAULT).exists():
+        folder.rmdir()
+        return True
+    return bool(old)

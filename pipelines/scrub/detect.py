@@ -1,88 +1,97 @@
 """Personal data in texts, found by Presidio, replaced by placeholders. The gateway and the scrub step share this detector."""
 
 import hashlib
-import logging
 import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from cachetools import LRUCache
 
-from pipelines.errors import SeqlineError, UserError
+from pipelines.errors import UserError
+from pipelines.scrub.engine import Engine, Undetected
 from pipelines.scrub.spans import Scrubbed, Span, agree, lookalikes, placeholders, replace, restore
-from pipelines.spec import Privacy
+from pipelines.spec import Language, Privacy
 
-__all__ = ["Detector", "Scrubbed", "Span", "placeholders", "restore"]
+__all__ = ["Detector", "Scrubbed", "Span", "Undetected", "placeholders", "restore"]
 
-BATCH = 64  # texts in one pass of the tagger: a third faster than one by one, same spans
 REMEMBERED = 4_096  # texts whose spans a detector keeps: by hash, as offsets, never the text
-
-# RFC 5322's mailbox is `display-name <local@domain>`; its older form is `local@domain (comment)`. A display name that starts
-# at a line, a colon or a list's separator is taken whole (so `martin f. krafft` too); in running text it is the run of
-# capitalised words before the bracket. This is the syntax of an address: no field name is looked at.
-_WORD = r"(?!(?:and|at|by|contact|from|of|or|see|to|with)\b)[\p{L}\p{M}\p{N}.'\u2019_+/&-]+"
-_CAPITAL = r"['\"]?[\p{Lu}\p{Lt}\p{Lo}][\p{L}\p{M}\p{N}.'\u2019_+/&-]*['\"]?"
-_PARTICLE = (
-    r"(?:d[aeiou]s?|del|della|der|den|van|von|zu|la|le|el|al|bin|ibn|y|e|\p{Ll}\.|\d{1,4}"
-    r"|\([^()<>\n]{1,30}\)|['\"][\p{L}\p{M}\p{N}_-]{1,20}['\"])"
-)
-_ADDRESS = r"(?=[\"”]? *<[^<>@\s]+@[^<>@\s]+>)"
-MAILBOX = (
-    ("display name, delimited", rf"(?m)(?:^|(?<=[:,;(\"“]\s?)){_WORD}(?: (?:{_WORD}|\([^()<>\n]{{1,30}}\))){{0,3}}{_ADDRESS}"),
-    ("display name, in a sentence", rf"(?<![\p{{L}}\p{{N}}])(?-i:{_CAPITAL}(?: (?:{_CAPITAL}|{_PARTICLE})){{0,6}}){_ADDRESS}"),
-    ("comment", rf"(?<=@[\p{{L}}\p{{N}}.-]{{1,80}} \()(?-i:{_CAPITAL}(?: (?:{_CAPITAL}|{_PARTICLE})){{0,6}})(?=\))"),
-)
+SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Detector:
-    """Presidio's recognizers for a policy's entities, and one of our own for names in mailbox syntax.
+    """Presidio's spans for a policy, at its level: `exact`, `fast` (patterns and a small tagger), or `patterns`.
 
-    Making one takes seconds (it loads the tagger); a text of 400 characters then takes some 15 ms of CPU.
+    Making one takes seconds at level `exact` (it loads the tagger). A text of 500 characters then takes some 4 ms of CPU
+    at `exact`, and a tenth of that without names. Any thread may use it; one at a time is served.
+
+    Args:
+        language: of the texts; the policy's own by default.
+        tagger: folder of the distilled tagger; used, and needed, at level `fast` alone.
 
     Raises:
-        UserError: the policy's tagger is not installed.
+        UserError: the tagger, its package, or a recognizer of the user's is not there.
     """
 
-    def __init__(self, privacy: Privacy) -> None:
+    def __init__(self, privacy: Privacy, *, language: Language | None = None, tagger: Path | None = None) -> None:
         self.privacy = privacy
-        self._analyzer = _analyzer(privacy.tagger, privacy.language)
+        self._engine = _engine(privacy, language or privacy.language)
+        self._fast = _fast_tagger(tagger) if privacy.level == "fast" else None
         self._seen: LRUCache[bytes, list[Span]] = LRUCache(REMEMBERED)
+        self._lock = threading.Lock()
 
     def find(self, texts: Sequence[str]) -> list[list[Span]]:
-        """Presidio's spans of the policy's entities for each text: the same as AnalyzerEngine.analyze gives, and lookalikes.
+        """The spans of the policy's entities in each text, sorted: what AnalyzerEngine.analyze gives, and lookalikes.
 
-        They may overlap; `resolve` makes them disjoint. A text that was seen lately costs a hash.
+        They may overlap; `resolve` makes them disjoint. A text that was seen lately costs a hash. What is found in a text
+        does not depend on the others.
+
+        Raises:
+            Undetected: a recognizer failed on one of the texts.
         """
-        keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
-        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._seen}
-        found = dict(zip(new, self._find(list(new.values())), strict=True)) if new else {}
-        spans = [self._seen[key] if key in self._seen else found[key] for key in keys]
-        self._seen.update(found)
-        return spans
+        found: list[list[Span]] = []
+        for spans in self.attempt(texts):
+            if isinstance(spans, Undetected):
+                raise spans
+            found.append(spans)
+        return found
+
+    def attempt(self, texts: Sequence[str]) -> list[list[Span] | Undetected]:
+        """As `find`, with an Undetected in the place of a text on which a recognizer failed; the others are found."""
+        with self._lock:
+            keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+            new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._seen}
+            found = dict(zip(new, self._attempt(list(new.values())), strict=True))
+            spans = [found[key] if key in found else self._seen[key] for key in keys]
+            self._seen.update((key, each) for key, each in found.items() if not isinstance(each, Undetected))
+            return spans
+
+    def _attempt(self, texts: Sequence[str]) -> list[list[Span] | Undetected]:
+        """Halves a batch that fails until the failing texts stand alone."""
+        if not texts:
+            return []
+        try:
+            return list(self._find(texts))
+        except Exception as error:
+            if len(texts) > 1:
+                middle = len(texts) // 2
+                return self._attempt(texts[:middle]) + self._attempt(texts[middle:])
+            # Presidio's and spaCy's messages may quote the text: nothing of them goes on
+            return [error if isinstance(error, Undetected) else Undetected(_reason(error))]
 
     def _find(self, texts: Sequence[str]) -> list[list[Span]]:
-        from presidio_analyzer import BatchAnalyzerEngine
-
-        policy = self.privacy
-        try:
-            batches = BatchAnalyzerEngine(self._analyzer).analyze_iterator(
-                texts,
-                policy.language,
-                batch_size=BATCH,
-                entities=list(policy.entities),
-                score_threshold=policy.score,
-                allow_list=list(policy.allow),
-            )
-        except Exception as error:
-            # Presidio's and spaCy's messages may quote the text: nothing of them goes on
-            raise SeqlineError(f"scrub: {type(error).__name__} in the recognizers, on one of {len(texts)} texts") from None
-        return [
-            sorted([Span(r.start, r.end, r.entity_type, r.score) for r in results] + lookalikes(text, policy.entities))
-            for text, results in zip(texts, batches, strict=True)
-        ]
+        # spaCy and hyperscan take no lone surrogate; one character for another keeps the offsets
+        texts = [text if text.isascii() else SURROGATE.sub("\ufffd", text) for text in texts]
+        found = self._engine.find(texts)
+        if self._fast:
+            allow = frozenset(self.privacy.allow)
+            for text, spans, more in zip(texts, found, self._fast.find(texts), strict=True):
+                wanted = [span for span in more if span.entity in self.privacy.entities and span.score >= self.privacy.score]
+                spans += [span for span in wanted if text[span.start : span.end] not in allow]
+        entities = self.privacy.entities
+        return [sorted({*spans, *lookalikes(text, entities)}) for text, spans in zip(texts, found, strict=True)]
 
     def scrub(self, texts: Sequence[str]) -> Scrubbed:
         """The texts of one request or one pair, with the same placeholder for the same value in all of them."""
@@ -94,70 +103,27 @@ class Detector:
         return [replace([text], agree([text], [spans]), self.privacy.placeholders) for text, spans in found]
 
 
-@contextmanager
-def _lean(tagger: str) -> Iterator[None]:
-    """Hide torch and transformers: Presidio and spaCy import them when there, 6 s of CPU for a tagger that uses neither."""
-    unused = () if tagger.endswith("_trf") else ("torch", "transformers")
-    hidden = [name for name in unused if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: the import system's own mark for "not to be had"
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-
-
 @lru_cache(maxsize=2)
-def _analyzer(tagger: str, language: str) -> Any:
-    with _lean(tagger):
-        return _build_analyzer(tagger, language)
+def _engine(privacy: Privacy, language: Language) -> Engine:
+    from pipelines.scrub import presidio
+
+    return Engine(presidio.load(privacy, language), privacy)
 
 
-def _build_analyzer(tagger: str, language: str) -> Any:
-    import spacy.util
-    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
-    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+def _fast_tagger(folder: Path | None) -> Any:
+    from pipelines.scrub.tagger import FastTagger
 
-    # below WARNING Presidio logs the values that it matched
-    logging.getLogger("presidio-analyzer").setLevel(logging.WARNING)
-    if not spacy.util.is_package(tagger):
-        raise UserError(f"privacy.tagger: no spaCy pipeline `{tagger}` is installed: install its package, or name one that is")
-    engine = SpacyNlpEngine(models=[{"lang_code": language, "model_name": tagger}])
-    engine.load()
-    registry = RecognizerRegistry(supported_languages=[language])
-    registry.load_predefined_recognizers(nlp_engine=engine, languages=[language])
-    registry.remove_recognizer("EmailRecognizer")
-    for recognizer in _recognizers(language):
-        registry.add_recognizer(recognizer)
-    return AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=[language])
+    if folder is None:
+        raise UserError("privacy.level: fast needs the tagger that the scrub step distils; use `exact` where there is none")
+    return FastTagger(folder)
 
 
-def _recognizers(language: str) -> list[Any]:
-    """Presidio recognizers that replace or join the stock ones."""
-    from presidio_analyzer import Pattern, PatternRecognizer
-    from presidio_analyzer.predefined_recognizers import EmailRecognizer
-    from tldextract import TLDExtract
-
-    # with the list of public suffixes that the package carries; the stock one asks the network for a newer one
-    suffixes = TLDExtract(suffix_list_urls=(), cache_dir=None)
-
-    class OfflineEmailRecognizer(EmailRecognizer):
-        def validate_result(self, pattern_text: str) -> bool:
-            return bool(suffixes(pattern_text).fqdn)
-
-    class MailboxRecognizer(PatternRecognizer):
-        """Names of persons in the mailbox syntax of RFC 5322, section 3.4."""
-
-        def analyze(self, text: str, *arguments: Any, **options: Any) -> Any:
-            return super().analyze(text, *arguments, **options) if "@" in text else []
-
-    return [
-        OfflineEmailRecognizer(supported_language=language, name="EmailRecognizer"),
-        MailboxRecognizer(
-            supported_entity="PERSON",
-            supported_language=language,
-            name="MailboxRecognizer",
-            patterns=[Pattern(name, pattern, 0.9) for name, pattern in MAILBOX],
-            global_regex_flags=re.MULTILINE,
-        ),
-    ]
+def _reason(error: Exception) -> str:
+    """The classes of what was raised and, if one of a recognizer's methods raised it, of the recognizer."""
+    frame, recognizer = error.__traceback__, ""
+    while frame:
+        owner = frame.tb_frame.f_locals.get("recognizer")
+        if owner is not None and hasattr(owner, "supported_entities"):
+            recognizer = f" in {type(owner).__name__}"
+        frame = frame.tb_next
+    return f"{type(error).__name__}{recognizer}"

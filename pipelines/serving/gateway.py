@@ -14,18 +14,18 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from pipelines.errors import SeqlineError, Transient
+from pipelines.errors import Transient
 from pipelines.rollout.store import Store
 from pipelines.scrub.detect import placeholders, restore
 from pipelines.serving import split
 from pipelines.serving.asking import Asking, Output, Unanswered
-from pipelines.serving.guard import Guard, GuardDown
+from pipelines.serving.guard import GuardDown, Guards
 from pipelines.serving.intake import Refused
 from pipelines.serving.journal import Journal
 from pipelines.serving.recording import Call, Recording
 from pipelines.serving.routing import Routing
 from pipelines.serving.samples import Samples
-from pipelines.serving.supervisor import Fetch, Launch, Launcher, Supervisor
+from pipelines.serving.supervisor import Engine, Fetch, Launch, Launcher, Supervisor, fetched
 from pipelines.serving.telemetry import Telemetry
 from pipelines.spec import Spec
 
@@ -62,29 +62,23 @@ class Gateway:
         self._exit = AsyncExitStack()
 
     async def start(self) -> None:
-        """Warm the guard, open the journal and follow the route, which starts the engines.
-
-        Raises:
-            SeqlineError: the guard could not start: nothing is served without it.
-        """
+        """Open the journal and follow the route, which starts the engines, each with its guard."""
         try:
             await asyncio.to_thread(self._store.create)
         except Transient as error:
             log.warning("%s: the gateway starts all the same and waits for it", error)
-        self._guard = Guard(self.spec.privacy)
-        self._exit.push_async_callback(self._guard.close)
-        try:
-            await self._guard.start()
-        except GuardDown:
-            raise SeqlineError("the guard against personal data could not start: nothing is served without it") from None
+        self._guards = Guards(self.spec.privacy)
+        self._exit.push_async_callback(self._guards.close)
         journal = Journal(self._store, self.spec.name, lost=self.telemetry.lost("events").inc)
         self._exit.push_async_callback(asyncio.to_thread, journal.close)
         http = await self._exit.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         samples = Samples(self._judge_url, http, lost=self.telemetry.lost("pairs").inc) if self._judge_url else None
         if samples:
             self._exit.push_async_callback(samples.close)
-        launcher = self._launch or self._exit.enter_context(closing(Launcher(self.spec, self._fetch)))
-        self._supervisor = Supervisor(launcher, lambda version: self.telemetry.restarts(version).inc(), self._timeout)
+        self._launcher = self._launch or self._exit.enter_context(closing(Launcher(self.spec, self._fetch)))
+        self._supervisor = Supervisor(
+            self._start_version, lambda version: self.telemetry.restarts(version).inc(), self._timeout
+        )
         self._exit.push_async_callback(self._supervisor.close)
         self._asking = Asking(self._supervisor, self.telemetry, http)
         self._recording = Recording(self.spec.slo, journal, self.telemetry, samples)
@@ -93,6 +87,14 @@ class Gateway:
         await self.routing.poll()
         following = asyncio.create_task(self.routing.follow())
         self._exit.callback(following.cancel)
+
+    async def _start_version(self, version: str) -> Engine:
+        """Start an engine. Its guard comes first: nothing is asked of a version whose requests cannot be scrubbed."""
+        await self._guards.prepare(version, await fetched(self._fetch, version))
+        routes = (self.routing.applied, self.routing.wanted)
+        live = {named for route in routes for named in (route.champion, route.canary) if named}
+        await self._guards.keep(live | {version})
+        return await self._launcher(version)
 
     def _report(self, journal: Journal) -> None:
         gauge = self.telemetry.gauge
@@ -138,7 +140,8 @@ class Gateway:
         mac = hmac.digest(self._key, key.encode(), hashlib.sha256).hex()
         call = Call(uuid.uuid4().hex, key, mac, time.monotonic())
         try:
-            scrubbed = await asyncio.wait_for(self._guard.scrub(inputs), self._timeout)
+            guard = self._guards.of(self.routing.champion)
+            scrubbed = await asyncio.wait_for(guard.scrub(inputs), self._timeout)
         except (GuardDown, TimeoutError):
             arm, version = self.routing.choose(key)
             self._recording.failed(call, arm, version, "guard")

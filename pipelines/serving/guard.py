@@ -1,16 +1,17 @@
-"""Personal data: replaced before any model sees a request, in one worker process, so that the event loop stays free."""
+"""Personal data: replaced before any model sees a request, in a worker process, so that the event loop stays free."""
 
 import asyncio
 import logging
 import multiprocessing
 import os
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import accumulate
+from pathlib import Path
 
-from pipelines import processes
+from pipelines import artifact, processes
 from pipelines.errors import SeqlineError
 from pipelines.scrub.detect import Detector
 from pipelines.spec import Privacy
@@ -34,8 +35,8 @@ class Guard:
     A worker that dies, or is stuck, is replaced; the texts it held raise GuardDown.
     """
 
-    def __init__(self, privacy: Privacy) -> None:
-        self._privacy = privacy
+    def __init__(self, privacy: Privacy, tagger: Path | None = None) -> None:
+        self._privacy, self._tagger = privacy, tagger
         self._pool: ProcessPoolExecutor | None = None
         self._warm: asyncio.Future[int] | None = None
         self._waiting: list[tuple[str, asyncio.Future[Scrubbed]]] = []
@@ -104,7 +105,7 @@ class Guard:
         if self._pool is None or self._warm is None:
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
-                1, spawn, initializer=_load, initargs=(self._privacy.model_dump_json(), os.getpid())
+                1, spawn, initializer=_load, initargs=(self._privacy.model_dump_json(), self._tagger, os.getpid())
             )
             self._warm = asyncio.get_running_loop().run_in_executor(self._pool, os.getpid)
         pool = self._pool
@@ -124,11 +125,58 @@ class Guard:
         self._pool = self._warm = None
 
 
-def _load(privacy: str, parent: int) -> None:
+class Guards:
+    """A guard for each way of scrubbing that live versions were trained with: requests are scrubbed as their data was."""
+
+    def __init__(self, default: Privacy) -> None:
+        self._default = default
+        self._guards: dict[str, Guard] = {}
+        self._of_version: dict[str, str] = {}
+
+    async def prepare(self, version: str, export: Path) -> None:
+        """Have the guard of a version ready, by the policy/ in its export (the spec's policy, if it has none).
+
+        Raises:
+            GuardDown: it could not be loaded.
+        """
+        folder = export / "policy"
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        key = artifact.digest([(path.name, artifact.file_sha256(path)) for path in files])
+        if key not in self._guards:
+            stated = folder / "privacy.json"
+            privacy = Privacy.model_validate_json(stated.read_text()) if stated.is_file() else self._default
+            tagger = folder / f"tagger-{privacy.language}"
+            guard = Guard(privacy, tagger if tagger.is_dir() else None)
+            await guard.start()
+            self._guards[key] = guard
+        self._of_version[version] = key
+
+    def of(self, version: str) -> Guard:
+        """The guard of a version.
+
+        Raises:
+            GuardDown: it is not ready.
+        """
+        try:
+            return self._guards[self._of_version[version]]
+        except KeyError:
+            raise GuardDown(f"version {version} has no guard yet") from None
+
+    async def keep(self, versions: Set[str]) -> None:
+        """Stop the guards that none of these versions needs."""
+        self._of_version = {version: key for version, key in self._of_version.items() if version in versions}
+        for key in self._guards.keys() - set(self._of_version.values()):
+            await self._guards.pop(key).close()
+
+    async def close(self) -> None:
+        await self.keep(frozenset())
+
+
+def _load(privacy: str, tagger: Path | None, parent: int) -> None:
     global _detector  # noqa: PLW0603  one detector a worker process
     os.environ["OMP_NUM_THREADS"] = "1"
     processes.end_with(parent)
-    _detector = Detector(Privacy.model_validate_json(privacy))
+    _detector = Detector(Privacy.model_validate_json(privacy), tagger=tagger)
 
 
 def _scrub_each(texts: list[str]) -> list[Scrubbed | None]:

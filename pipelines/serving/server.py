@@ -90,7 +90,6 @@ def serve(  # noqa: PLR0913  what is served, from where, and how to know
 
     Raises:
         UserError: the address is taken.
-        SeqlineError: the guard against personal data could not start.
     """
     listening = listen(spec.serving.host if host is None else host, spec.serving.port if port is None else port)
     with listening:

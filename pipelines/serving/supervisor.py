@@ -52,6 +52,15 @@ Fetch = Callable[[str], Path | Awaitable[Path]]
 """Version -> folder of its Export. A plain function is run in a thread."""
 
 
+async def fetched(fetch: Fetch, version: str) -> Path:
+    """The folder of a version's Export."""
+    if inspect.iscoroutinefunction(fetch):
+        return Path(await fetch(version))
+    found = await asyncio.to_thread(fetch, version)
+    assert isinstance(found, Path)
+    return found
+
+
 class Launcher:
     """Starts `python -m pipelines.serving.engine` for a version, from the folder that `fetch` brings."""
 
@@ -67,10 +76,7 @@ class Launcher:
         Raises:
             SeqlineError: it ended, or was not ready within START_SECONDS. (And what `fetch` raises.)
         """
-        if inspect.iscoroutinefunction(self._fetch):
-            export = await self._fetch(version)
-        else:
-            export = await asyncio.to_thread(self._fetch, version)
+        export = await fetched(self._fetch, version)
         command = ["-m", "pipelines.serving.engine", "--export", str(export), "--spec", str(self._spec), "--port", "0"]
         process = await asyncio.create_subprocess_exec(
             sys.executable, *command, "--parent", str(os.getpid()),

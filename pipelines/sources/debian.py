@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from email.utils import parseaddr
 from pathlib import Path
 
-from pipelines.artifact import file_sha256
+from pipelines.artifact import digest, file_sha256
 from pipelines.errors import Transient, UserError
+from pipelines.sources.rows import Cells, Part, Reading
 from pipelines.spec import DebianSource
 
 FRESH = 600  # seconds an index counts as fresh; Debian's mirrors move four times a day
@@ -39,6 +40,18 @@ LIST = re.compile(
 )
 
 
+def reading(source: DebianSource, root: Path) -> Reading:
+    """One part: the slice, by the index. Raises as `refresh`."""
+    inputs = refresh(root)
+
+    def rows(dropped: Counter[str]) -> Iterator[Cells]:
+        for number, (text, synopsis, values) in enumerate(read(source, root, dropped), 1):
+            yield Cells(number, (text, synopsis), values)
+
+    part = Part(key=digest("debian", source, inputs), name="debian", read=rows, unit="stanza", size=2 * source.max_chars)
+    return Reading(inputs, [part])
+
+
 def refresh(root: Path) -> Mapping[str, str]:
     """Bring the index in `root` up to date and return {index file: sha256}. About a second when nothing changed.
 
@@ -48,7 +61,10 @@ def refresh(root: Path) -> Mapping[str, str]:
         UserError: this machine has no apt. Transient: there is no index yet and none could be fetched.
     """
     if not shutil.which("apt-get"):
-        raise UserError("data.source.kind: debian needs apt, which this machine lacks: use `kind: files` with data of your own")
+        raise UserError(
+            "data.source.kind: debian needs apt, which this machine lacks: train models/localize-de.yaml, which needs none, "
+            "or use `kind: files` with data of your own"
+        )
     for folder in ("lists/partial", "cache"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     conf, stamp = root / "apt.conf", root / "refreshed"

@@ -30,7 +30,7 @@ from pipelines.spec.privacy import ENTITIES, Privacy, Rule
 from pipelines.spec.scoring import Decoding, Gate, Scoring
 from pipelines.spec.section import Language, Name, Percent, Section, Share
 from pipelines.spec.serving import Latency, Objective, Replay, Rollout, Serving, Slo, Stage
-from pipelines.spec.training import Architecture, TokensSection, Training
+from pipelines.spec.training import Architecture, Private, TokensSection, Training
 
 __all__ = [
     "ENTITIES",
@@ -51,6 +51,7 @@ __all__ = [
     "Objective",
     "Percent",
     "Privacy",
+    "Private",
     "Replay",
     "Rollout",
     "Rule",

@@ -33,6 +33,25 @@ class Architecture(Section):
         return self
 
 
+class Private(Section):
+    """DP-SGD: what training learns from any one pair is bounded (needs `pip install seqline[dp]`). Give epsilon or noise."""
+
+    epsilon: float | None = Field(None, gt=0)
+    """Most privacy loss that `training.steps` steps may spend at `delta`; the noise that keeps it is looked up."""
+    noise: float | None = Field(None, gt=0)
+    """Noise instead of epsilon: its standard deviation, in units of `clip`."""
+    delta: float | None = Field(None, gt=0, lt=1)
+    """Probability that the bound of epsilon does not hold; by default 1 / pairs to train on."""
+    clip: float = Field(1.0, gt=0)
+    """Largest gradient norm of one pair (stands in for training.clip)."""
+
+    @model_validator(mode="after")
+    def one_of_epsilon_and_noise(self) -> "Private":
+        if (self.epsilon is None) == (self.noise is None):
+            raise ValueError("give epsilon or noise, one of the two")
+        return self
+
+
 class Training(Section):
     base: str = "scratch"
     """`scratch`, a local Hugging Face folder, a hub id, or `champion` (continue from the model in production)."""
@@ -60,3 +79,5 @@ class Training(Section):
     """Validations without a better loss after which training stops; the best weights are kept."""
     seed: int = 17
     """Seed of initial weights, batches and dropout."""
+    private: Private | None = None
+    """Differential privacy of the training pairs (DP-SGD); none by default."""

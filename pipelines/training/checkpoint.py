@@ -40,6 +40,8 @@ class State:
     """Validations since the best one."""
     validations: list[list[float]] = field(default_factory=list)
     """[step, loss] of each validation."""
+    spent: list[list[float]] = field(default_factory=list)
+    """[noise multiplier, sample rate, steps] under DP-SGD: the privacy accountant's history."""
 
 
 @dataclass(frozen=True)

@@ -34,16 +34,27 @@ class Probes:
     targets: list[list[int]]
 
 
-def export(weights: Weights, quantisation: str, out: Path) -> Export:
+def export(weights: Weights, quantisation: str, out: Path, policy: Path | None = None) -> Export:
     """Make hf/, ct2/ (`quantisation`: int8, bfloat16, float16 or float32) and export.json (parity, bytes, longest texts).
 
     An architecture that CTranslate2 does not know gets no ct2/, and export.json says so: it decodes through transformers.
 
+    Args:
+        policy: how the texts that it learned from were scrubbed: copied to policy/, for the gateway to do the same.
+
     Raises:
         SeqlineError: CTranslate2's float32 log-probabilities differ from transformers' by more than 1e-4.
     """
-    key = artifact.digest("export", CODE_VERSION, weights, quantisation)
-    return artifact.make(Export, out / f"export-{key[:16]}", lambda folder: _write(folder, weights.path, quantisation))
+    files = sorted(path for path in policy.rglob("*") if path.is_file()) if policy else []
+    scrubbed = [(path.name, artifact.file_sha256(path)) for path in files]
+    key = artifact.digest("export", CODE_VERSION, weights, quantisation, scrubbed)
+
+    def write(folder: Path) -> None:
+        _write(folder, weights.path, quantisation)
+        if policy:
+            shutil.copytree(policy, folder / "policy")
+
+    return artifact.make(Export, out / f"export-{key[:16]}", write)
 
 
 def _write(folder: Path, weights: Path, quantisation: str) -> None:

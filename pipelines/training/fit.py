@@ -3,7 +3,8 @@
 While it runs, checkpoints and log lie in out/.weights-KEY.partial; the log ends beside the weights as out/weights-KEY.jsonl,
 outside the sealed folder, since it holds wall-clock times and the same input must give the same bytes.
 
-On a GPU machine this needs only torch, transformers, safetensors, numpy, pyarrow and rich.
+On a GPU machine this needs only torch, transformers, safetensors, numpy, pyarrow and rich (with training.private opacus too).
+With training.private a resumed run is as good and as private as an unbroken one, but not the same: its noise is never repeated.
 """
 
 import fcntl
@@ -38,7 +39,7 @@ def fit(tokens: Tokens, training: "Training", base: Path | None, out: Path) -> W
     and probes.json (a few validation pairs, encoded).
 
     Raises:
-        UserError: the base does not fit (see base.from_folder).
+        UserError: the base does not fit (see base.from_folder), or training.private cannot be had (see private.PrivateLoop).
         SeqlineError: too little disk, at the start or in mid-run, or a loss that is not finite (its batch is kept).
     """
     key = artifact.digest("fit", CODE_VERSION, tokens, training, base and start.fingerprint(base))
@@ -95,6 +96,11 @@ def _loop(tokens: Tokens, training: "Training", base: Path | None, partial: Path
     from pipelines.training import checkpoint
     from pipelines.training.loop import Loop
 
+    kind = Loop
+    if training.private:
+        from pipelines.training.private import PrivateLoop
+
+        kind = PrivateLoop
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
     facts = json.loads((tokens.path / "tokens.json").read_text(encoding="utf-8"))
     longest = max(facts["max_source"], facts["max_target"])
@@ -109,7 +115,7 @@ def _loop(tokens: Tokens, training: "Training", base: Path | None, partial: Path
     else:
         model = start.from_folder(base, facts["vocabulary"], longest)
         checkpoint.check_disk(partial, _parameters(model))
-    return Loop(model, tokens.path, training, rebuild=base is None, longest_target=facts["max_target"])
+    return kind(model, tokens.path, training, rebuild=base is None, longest_target=facts["max_target"])
 
 
 def _parameters(model: Any) -> int:
@@ -159,7 +165,8 @@ def _write(building: Path, loop: "Loop", tokens: Tokens) -> None:
     probes = {"source_ids": [source for source, _ in held_out], "target_ids": [target for _, target in held_out]}
     facts = json.loads((tokens.path / "tokens.json").read_text(encoding="utf-8"))
     trained = {
-        **asdict(state),
+        **{name: value for name, value in asdict(state).items() if name != "spent"},
+        "private": loop.private(),
         "parameters": _parameters(model),
         "padding": loop.padding(),
         "max_source": facts["max_source"],

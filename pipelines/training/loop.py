@@ -125,13 +125,9 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(self.training.seed * 1_000_003 + state.step)  # dropout
-        total, count = self._loss(pairs)
-        mean: Any = total / count
-        loss = mean.item()
+        loss = self._backward(pairs)
         if not math.isfinite(loss):
             raise LossError(state.step, loss, {"source_ids": pairs.sources, "target_ids": pairs.targets})
-        mean.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         read = sum(map(len, pairs.sources)) + sum(map(len, pairs.targets))
@@ -167,6 +163,10 @@ class Loop:
         """Share of the tokens in an epoch's batches that is padding."""
         return batches.padding(self._plan, *self.lengths)
 
+    def private(self) -> dict[str, Any] | None:
+        """The differential privacy of the weights so far; None is none (see pipelines.training.private)."""
+        return None
+
     def _of_epoch(self, epoch: int) -> list[batches.Rows]:
         return batches.plan(*self.lengths, self.training.batch_tokens, seed=self.training.seed, epoch=epoch)
 
@@ -177,25 +177,38 @@ class Loop:
             self._plan = self._of_epoch(state.epoch)
         pairs = self.train_pairs.of(self._plan[state.batch])
         state.batch += 1
-        rng = np.random.default_rng((self.training.seed, state.step))
-        if self.rebuild and rng.random() < rebuild_share(state.step, self.training.steps):
+        return self._asked(pairs, np.random.default_rng((self.training.seed, state.step)))
+
+    def _asked(self, pairs: Pairs, rng: np.random.Generator) -> Pairs:
+        """What this step asks of `pairs`: the target, or from scratch at times the source itself."""
+        if self.rebuild and rng.random() < rebuild_share(self.state.step, self.training.steps):
             return rebuilding(pairs, self.marks, self.longest_target, rng)
         return pairs
 
-    def _loss(self, pairs: Pairs) -> tuple[torch.Tensor, int]:
-        """The summed loss of a batch, and the target tokens that it is summed over."""
+    def _backward(self, pairs: Pairs) -> float:
+        """Put the batch's clipped gradient on the parameters; the mean loss, which may be NaN or infinite."""
+        total, count = self._loss(pairs)
+        mean: Any = total / count
+        mean.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip)
+        return float(mean.item())
+
+    def _tensors(self, pairs: Pairs) -> tuple[torch.Tensor, ...]:
+        """Sources, targets, the decoder's input (targets one to the right), and where targets and sources are no padding."""
         sources = batches.rectangle(pairs.sources, self.marks.pad)
         targets = batches.rectangle(pairs.targets, self.marks.pad)
-        real = _filled(pairs.targets)
         previous = np.concatenate([np.full((len(targets), 1), self.marks.start), targets[:, :-1]], axis=1)
-        source, target, decoder, keep, mask = (
-            torch.from_numpy(array).to(self.device) for array in (sources, targets, previous, real, _filled(pairs.sources))
-        )
+        arrays = (sources, targets, previous, _filled(pairs.targets), _filled(pairs.sources))
+        return tuple(torch.from_numpy(array).to(self.device) for array in arrays)
+
+    def _loss(self, pairs: Pairs) -> tuple[torch.Tensor, int]:
+        """The summed loss of a batch, and the target tokens that it is summed over."""
+        source, target, decoder, keep, mask = self._tensors(pairs)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=fast_bfloat16(self.device)):
             logits = self.model(input_ids=source, attention_mask=mask.long(), decoder_input_ids=decoder, use_cache=False).logits
         smoothing = self.training.label_smoothing
         loss = torch.nn.functional.cross_entropy(logits[keep].float(), target[keep], label_smoothing=smoothing, reduction="sum")
-        return loss, int(real.sum())
+        return loss, sum(map(len, pairs.targets))
 
 
 def _filled(ids: Sequence[Sequence[int]]) -> NDArray[np.bool_]:

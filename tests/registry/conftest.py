@@ -33,11 +33,19 @@ SCORES = {
     "baselines": {"lead": {"rougeL": measured(30.0), "chrf": measured(31.0), "difference": measured(-18.75)}},
     "judge": {"flagged": measured(4.0)},
 }
+KNOWN = {"values": 10, "missed": 1, "recall": 0.9, "interval": [0.6, 0.98]}
+PLANTED = {"values": 10, "missed": 2, "recall": 0.8, "interval": [0.5, 0.94]}
 SCRUB = {
     "policy": "0" * 64,
     "entities": {"PERSON": {"spans": 12, "values": 7}, "URL": {"spans": 3, "values": 3}},
-    "known": {"PERSON": {"values": 10, "missed": 1, "recall": 0.9, "interval": [0.6, 0.98]}},
-    "audit": {"PERSON": {"values": 10, "missed": 2, "recall": 0.8, "interval": [0.5, 0.94]}},
+    "known": {"en": {"PERSON": KNOWN}},
+    "audit": {"en": {"PERSON": PLANTED}},
+    "verdicts": {
+        "en": {
+            "PERSON": {"verdict": "measured", "known": KNOWN, "planted": PLANTED},
+            "URL": {"verdict": "not measured", "known": None, "planted": None},
+        }
+    },
 }
 DATASET = {"rows": 100, "kept": 90, "rejected": {"duplicate": 10}, "splits": {"train": 70, "validation": 10, "test": 10}}
 SPEC = {"name": "tiny", "data": {"source": {"kind": "files", "paths": ["x.csv"]}}, "training": {"steps": 3, "seed": 17}}
@@ -71,6 +79,7 @@ def make(base: Path, key: str = "k1", *, passed: bool = True, weights: Mapping[s
         ),
         dataset=sealed(artifact.Dataset, base / "dataset", {"dataset.json": DATASET}),
         clean=sealed(artifact.Clean, base / "clean", {"scrub.json": SCRUB}),
+        page=sealed(artifact.Artifact, base / "page", {"data.html": "<p>"}),
         weights=sealed(artifact.Weights, base / "weights", {"training.json": {"steps": 3}}),
         privacy={"entities": ["PERSON", "URL"]},
         decoding={"beam": 2, "max_tokens": 8},

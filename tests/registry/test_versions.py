@@ -45,13 +45,15 @@ def test_the_run_holds_scores_params_and_card(registry: Registry, candidate: Mak
     run = registry.client.get_run(registry.register("tiny", candidate()).run_id)
     assert run.data.metrics["rougeL"] == 11.25
     assert (run.data.metrics["lead.rougeL.low"], run.data.metrics["lead.rougeL.high"]) == (29.0, 31.0)
-    assert run.data.metrics["recall.known.PERSON"] == 0.9
+    assert run.data.metrics["recall.known.en.PERSON"] == 0.9
     assert run.data.metrics["judge.flagged.high"] == 5.0
     assert run.data.params["training.steps"] == "3"
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("data/tiny", "b" * 32)
     card = registry.text(run.info.run_id, "model/README.md") or ""
     assert "| rougeL | 11.25 [10.25, 12.25] | 30.00 [29.00, 31.00] |" in card
-    assert "| PERSON | 12 | 0.90 [0.60, 0.98] | 0.80 [0.50, 0.94] |" in card
-    assert "| URL | 3 | not measured | not measured |" in card
+    assert "| PERSON | en | 12 | 0.90 [0.60, 0.98] | 0.80 [0.50, 0.94] |" in card
+    assert "| URL | en | 3 | not measured | not measured |" in card
 
 
 def test_files_name_no_place_on_this_machine(registry: Registry, candidate: Make, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.scrub.spans import Lookup, Span, agree, lookalikes, placeholders, replace, resolve, restore
+from pipelines.scrub.spans import Lookup, Span, agree, lookalikes, placeholders, put_back, replace, resolve, restore
 from pipelines.spec import Privacy
 
 ENTITIES = ("PERSON", "EMAIL_ADDRESS", "URL", "LOCATION")
@@ -105,3 +105,24 @@ def test_placeholders_of_a_policy() -> None:
         "<URL_1>",
         "<URL_2>",
     )
+
+
+@given(st.lists(marked(), min_size=1, max_size=3), st.integers(1, 3))
+def test_what_was_replaced_can_be_put_back_from_offsets_and_values(cases: list[tuple[str, list[Span]]], limit: int) -> None:
+    texts = [text for text, _ in cases]
+    scrubbed = replace(texts, agree(texts, [spans for _, spans in cases]), limit)
+    for text, clean, replaced in zip(texts, scrubbed.texts, scrubbed.replaced, strict=True):
+        assert put_back(clean, replaced, [text[each.start : each.end] for each in replaced]) == text
+
+
+def test_keys_say_which_spans_are_forms_of_one_value() -> None:
+    texts = ["Ann", "ANN"]
+    scrubbed = replace(texts, [[Span(0, 3, "PERSON", 0.85)]] * 2, 8, keys=[[0], [0]])
+    assert scrubbed.texts == ("<PERSON_1>", "<PERSON_1>")
+    assert scrubbed.values == {"<PERSON_1>": "Ann"}
+    assert [[each.placeholder for each in its] for its in scrubbed.replaced] == [["<PERSON_1>"], ["<PERSON_1>"]]
+
+
+def test_an_accent_of_its_own_belongs_to_its_word() -> None:
+    text = "Rene\u0301 Lee"
+    assert resolve(text, [Span(0, 4, "PERSON", 0.85)]) == [Span(0, 5, "PERSON", 0.85)]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipelines import sources
 from pipelines.errors import Transient, UserError
 from pipelines.sources import debian
-from pipelines.spec import DebianSource
+from pipelines.spec import Data, DebianSource
 
 needs_apt = pytest.mark.skipif(shutil.which("apt-get") is None, reason="no apt on this machine")
 
@@ -71,8 +71,12 @@ def write_archive(folder: Path, numbers: range) -> None:
     (folder / "Packages").write_text(text)
 
 
+def data(**keys: int) -> Data:
+    return Data(source=DebianSource(kind="debian", **keys))
+
+
 def ingest(folder: Path, **keys: int) -> tuple[list[dict[str, object]], dict[str, object]]:
-    raw = sources.ingest(DebianSource(kind="debian", **keys), folder, folder / "cache", folder / "quarantine")
+    raw = sources.ingest(data(**keys), folder, folder / "cache", folder / "quarantine")
     return pq.read_table(raw.path / "pairs.parquet").to_pylist(), json.loads((raw.path / "facts.json").read_text())
 
 
@@ -111,11 +115,10 @@ def test_the_slice_is_pinned_by_hash(tmp_path: Path, archive: Path) -> None:
 def test_a_refresh_that_fails_goes_on_with_the_index_there_is(
     tmp_path: Path, archive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = DebianSource(kind="debian")
-    before = sources.fingerprint(source, tmp_path, tmp_path / "cache")
+    before = sources.fingerprint(data(), tmp_path, tmp_path / "cache")
     shutil.rmtree(archive)
     os.utime(tmp_path / "cache/apt/refreshed", (0, 0))
-    assert sources.fingerprint(source, tmp_path, tmp_path / "cache") == before
+    assert sources.fingerprint(data(), tmp_path, tmp_path / "cache") == before
     assert "going on with the one that is there" in capsys.readouterr().err
 
 
@@ -123,13 +126,13 @@ def test_a_refresh_that_fails_goes_on_with_the_index_there_is(
 def test_no_index_and_no_archive(tmp_path: Path, archive: Path) -> None:
     shutil.rmtree(archive)
     with pytest.raises(Transient, match="no package index yet"):
-        sources.fingerprint(DebianSource(kind="debian"), tmp_path, tmp_path / "cache")
+        sources.fingerprint(data(), tmp_path, tmp_path / "cache")
 
 
 def test_no_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="kind: files"):
-        sources.fingerprint(DebianSource(kind="debian"), tmp_path, tmp_path)
+    with pytest.raises(UserError, match=r"models/localize-de\.yaml"):
+        sources.fingerprint(data(), tmp_path, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Labels: a trace in a real MLflow on SQLite, an expectation attached to it, and the pair read back."""
+
+from pathlib import Path
+
+import mlflow
+import pyarrow.parquet as pq
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import AssessmentSource
+
+from pipelines import sources
+from pipelines.errors import UserError
+from pipelines.registry import Registry
+from pipelines.spec import Data, FilesSource, LabelsSource
+
+# MLflow logs, and drops, a trace whose export warns of anything
+pytestmark = pytest.mark.filterwarnings("default")
+LABELS = LabelsSource(kind="labels", model="tickets")
+
+
+@pytest.fixture
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
+    monkeypatch.chdir(tmp_path)  # an experiment's folder for files is relative to it
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    Registry(uri)
+    mlflow.set_tracking_uri(uri)
+    return uri
+
+
+def trace(text: object, expected: str | None) -> str:
+    client = MlflowClient()
+    found = client.get_experiment_by_name("tickets")
+    experiment = found.experiment_id if found else client.create_experiment("tickets")
+    span = client.start_trace("answer", inputs=text, experiment_id=experiment)
+    client.end_trace(span.trace_id, outputs={"answer": "what the model said"})
+    if expected is not None:
+        source = AssessmentSource("HUMAN", "ann")
+        mlflow.log_expectation(trace_id=span.trace_id, name="expected_response", value=expected, source=source)
+    return str(span.trace_id)
+
+
+def test_a_label_is_read_back(tmp_path: Path, uri: str) -> None:
+    (tmp_path / "a.csv").write_text("source,target\nalpha,one\n")
+    data = Data(source=FilesSource(kind="files", paths=("a.csv",)), extra=(LABELS,))
+    before = sources.fingerprint(data, tmp_path, tmp_path / "cache", {"MLFLOW": uri})
+    first = trace({"text": "why?"}, "because")
+    trace({"text": "nobody has looked at this"}, None)
+    trace({"text": "x" * 3_000}, "a long one")
+    assert sources.fingerprint(data, tmp_path, tmp_path / "cache", {"MLFLOW": uri}) != before
+    raw = sources.ingest(data, tmp_path, tmp_path / "cache", tmp_path / "quarantine", {"MLFLOW": uri})
+    found = {(row["source"], row["target"]) for row in pq.read_table(raw.path / "pairs.parquet").to_pylist()}
+    assert found == {("alpha", "one"), ("why?", "because"), ("x" * 3_000, "a long one")}
+    mlflow.log_expectation(
+        trace_id=first, name="expected_response", value="on second thoughts", source=AssessmentSource("HUMAN", "bo")
+    )
+    raw = sources.ingest(data, tmp_path, tmp_path / "cache", tmp_path / "quarantine", {"MLFLOW": uri})
+    assert ("why?", "on second thoughts") in {
+        (row["source"], row["target"]) for row in pq.read_table(raw.path / "pairs.parquet").to_pylist()
+    }
+
+
+def test_no_registry_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="set MLFLOW_TRACKING_URI"):
+        sources.fingerprint(Data(source=LABELS), tmp_path, tmp_path)
