@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -69,6 +69,12 @@ def words(text: str, start: int = 0, end: int | None = None) -> list[Word]:
     return found
 
 
+@lru_cache(maxsize=8_192)  # maintainers, towns: the same values come again and again
+def _named(value: str) -> Sequence[Word]:
+    """The words of a value, without what is no part of a name."""
+    return tuple(_bare(words(value)))
+
+
 _word = re.compile(rf"{WORD}(?:['\u2019]{WORD})*")
 
 
@@ -97,7 +103,7 @@ class Text:
         if entity not in TAGGED:
             yield from self._pattern(value, entity)
             return
-        wanted = _bare(words(value))
+        wanted = _named(value)
         if any(self._no_more(word, len(exact)) for word in wanted):
             return
         # a single word in lower case is a word, not the name that is written like it
@@ -119,7 +125,7 @@ class Text:
 
     def loose(self, value: str) -> Iterator[tuple[int, int]]:
         """Where the words of `value` stand in any case, or begin a longer word (a compound)."""
-        wanted = _bare(words(value))
+        wanted = _named(value)
         for first in range(len(self.words) - len(wanted) + 1 if wanted else 0):
             run = self.words[first : first + len(wanted)]
             if all(_begins(one, other) for one, other in zip(wanted, run, strict=True)) and self._one_line(run):
@@ -143,7 +149,7 @@ class Text:
 
     def alike(self, value: str) -> Iterator[tuple[int, int]]:
         """Where words stand that look like those of `value`, in Latin letters: other romanisations, unknown endings."""
-        wanted = _bare(words(value))
+        wanted = _named(value)
         for first in range(len(self.words) - len(wanted) + 1 if wanted else 0):
             run = self.words[first : first + len(wanted)]
             close = all(
