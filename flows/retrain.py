@@ -99,10 +99,10 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     expire(quarantine, spec.privacy.quarantine_days)
     sources.expire(settings.source_cache, spec.privacy.quarantine_days)
 
-    raw = step("ingest", sources.ingest)(spec.data, path.parent, settings.source_cache, quarantine, settings.source_urls)
-    clean = step("scrub", scrub)(raw, spec.privacy, work, quarantine, Keys(settings.hmac_key, settings.vault_key))
-    published = dataset.frozen(settings.project / "data" / spec.name)
     forgotten = dataset.forgotten(settings.project, spec.name)
+    raw = step("ingest", sources.ingest)(spec.data, path.parent, settings.source_cache, quarantine, settings.source_urls)
+    clean = step("scrub", scrub)(raw, spec.privacy, work, quarantine, Keys(settings.hmac_key, settings.vault_key), forgotten)
+    published = dataset.frozen(settings.project / "data" / spec.name)
     pairs = step("curate and split", dataset.split)(clean, spec.data, work, published, forgotten)
     pointer = step("version the data", dataset.publish)(pairs, spec.name, settings.project, origin(raw, clean))
     step("check the data", dataset.check)(pairs, spec.name, settings.project)

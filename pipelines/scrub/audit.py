@@ -10,15 +10,16 @@ import heapq
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import SeqlineError
 from pipelines.scrub.packed import gathered
-from pipelines.scrub.planted import Planted, plant
-from pipelines.scrub.spans import Span, resolve
+from pipelines.scrub.pairs import Disagreed, scrub_pair
+from pipelines.scrub.planted import Planted, plant, plant_pairs
+from pipelines.scrub.spans import Replaced, Span, resolve
 from pipelines.scrub.sweep import LONGEST, Matcher, sweep
 from pipelines.spec import Privacy
 from pipelines.spec.section import Language
@@ -48,21 +49,23 @@ class Missed:
 
 
 def samples(pairs: Path, privacy: Privacy) -> list[Placed]:
-    """Fake values of the policy's entities, planted into texts of the Parquet file `pairs` (source, target), by language.
+    """Fake values of the policy's entities, planted into texts of the Parquet file `pairs` (source, target).
+
+    Into both sides of a pair, one after the other, if they are translations.
 
     The texts are those of the smallest hashes, so that neither their order nor their number in memory matters.
     """
-    chosen: dict[Language, _Smallest] = {language: _Smallest(MOST) for language in sorted(set(languages(privacy)))}
-    seen: dict[Language, int] = defaultdict(int)
+    chosen, seen = _Smallest(MOST), 0
+    translations = privacy.target_language is not None
     for row in _rows(pairs, SIDES):
-        for side, language in zip(SIDES, languages(privacy), strict=True):
-            chosen[language].add(row[side])
-            seen[language] += 1
-    placed = []
-    for language, texts in chosen.items():
-        count = min(MOST, max(FEWEST, seen[language] // 4))
-        placed += plant(texts.texts(), language, privacy.entities, count, SEED)
-    return placed
+        for text in ("\0".join((row["source"], row["target"])),) if translations else (row["source"], row["target"]):
+            chosen.add(text)
+            seen += 1
+    count = min(MOST, max(FEWEST, seen // 4))
+    if translations:
+        both = [(source, target) for source, _, target in (text.partition("\0") for text in chosen.texts())]
+        return plant_pairs(both, languages(privacy), privacy.entities, count, SEED)
+    return plant(chosen.texts(), privacy.language, privacy.entities, count, SEED)
 
 
 def languages(privacy: Privacy) -> tuple[Language, Language]:
@@ -75,19 +78,43 @@ def missed_placed(
 ) -> tuple[Counts, Values]:
     """How many values were placed, and which of them were not wholly hidden, given what the detector found in each text.
 
-    A text on which a recognizer failed counts as neither: such a record is quarantined.
+    Of a translation, what is found on one side is hidden on both. A text on which a recognizer failed, or a translation whose
+    sides do not agree, counts as neither: such a record is quarantined.
     """
     counts: Counts = defaultdict(lambda: defaultdict(int))
     missed: Values = defaultdict(lambda: defaultdict(list))
-    for (text, start, end, entity, language), spans in zip(placed, results, strict=True):
-        if isinstance(spans, SeqlineError):
+    for (text, start, end, entity, language), hidden in zip(placed, _hidden(placed, results, privacy), strict=True):
+        if hidden is None:
             continue
         counts[language][entity] += 1
-        kept = [span for span in spans if text[span.start : span.end] not in privacy.allow]
-        hidden = {place for span in resolve(text, kept) for place in range(span.start, span.end)}
         if any(text[place].isalnum() and place not in hidden for place in range(start, end)):
             missed[language][entity].append(text[start:end])
     return counts, missed
+
+
+def _hidden(
+    placed: Sequence[Placed], results: Sequence[Sequence[Span] | SeqlineError], privacy: Privacy
+) -> Iterator[set[int] | None]:
+    """The characters of each text that a placeholder takes the place of; None where the record is quarantined."""
+    kept = [
+        result if isinstance(result, SeqlineError) else [s for s in result if one.text[s.start : s.end] not in privacy.allow]
+        for one, result in zip(placed, results, strict=True)
+    ]
+    if privacy.target_language is None:
+        for one, spans in zip(placed, kept, strict=True):
+            yield None if isinstance(spans, SeqlineError) else _places(resolve(one.text, spans))
+        return
+    for number in range(0, len(placed), 2):
+        source, target = kept[number : number + 2]
+        if isinstance(source, SeqlineError) or isinstance(target, SeqlineError):
+            yield from (None, None)
+            continue
+        done = scrub_pair((placed[number].text, placed[number + 1].text), (source, target), None, privacy)
+        yield from (None, None) if isinstance(done, Disagreed) else map(_places, done.replaced)
+
+
+def _places(spans: Iterable[Span | Replaced]) -> set[int]:
+    return {place for span in spans for place in range(span.start, span.end)}
 
 
 def missed_values(pairs: Path, clean: Path, privacy: Privacy) -> Missed:

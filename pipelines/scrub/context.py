@@ -5,24 +5,45 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 TO_TOKEN_END = re.compile(r"\s*\S*")
+CHUNK = re.compile(r"\S+")
+WORDS = 6  # that Presidio's enhancer looks at: five, and the one that the match begins in
 
 
 class Context:
     """Decides which results the context enhancer could raise; for those alone are lemmas needed."""
 
-    def __init__(self, recognizers: Sequence[Any], tagger: Any) -> None:
-        """`tagger`: the spaCy pipeline that gives the lemmas; None where words stand for themselves."""
+    def __init__(self, recognizers: Sequence[Any], tagger: Any, words: Any) -> None:
+        """`tagger`: the spaCy pipeline that gives the lemmas; None where words, as the pipeline `words` cuts them, are used."""
         self._stems = {each.id: _pattern(each.context, tagger) for each in recognizers if each.context}
+        self._words = words if tagger is None else None
 
     def may_raise(self, text: str, results: Iterable[Any]) -> bool:
-        """Whether a context word may stand before one of the results of Presidio, or in it."""
+        """Whether a context word may stand before one of the results, or in it."""
         for result in results:
-            stems = self._stems.get(result.recognition_metadata["recognizer_identifier"])
+            stems = self._stems.get(result.recognizer.id)
             if stems and result.score < 1:
                 token = TO_TOKEN_END.match(text, result.start)
-                if stems.search(text, 0, max(result.end, token.end() if token else 0)):
+                end = max(result.end, token.end() if token else 0)
+                found = stems.search(text, 0, end)
+                if found and (self._words is None or stems.search(text, self._near(text, result.start), end)):
                     return True
         return False
+
+    def _near(self, text: str, place: int) -> int:
+        """Where the words that count before `place` begin, at the latest. Words that may not count are not counted."""
+        words: Any = self._words
+        chunks = list(CHUNK.finditer(text, 0, place))
+        if chunks and chunks[-1].end() == place:
+            chunks.pop()
+        dull, special, left = {*words.Defaults.stop_words, "be"}, words.tokenizer.rules, WORDS
+        for chunk in reversed(chunks):
+            word = chunk[0]
+            # letters alone are one token, unless they are an exception of the tokenizer's
+            if word.isascii() and word.isalpha() and word not in special and word.lower() not in dull:
+                left -= 1
+                if not left:
+                    return chunk.start()
+        return 0
 
 
 def _pattern(words: Sequence[str], tagger: Any) -> re.Pattern[str]:

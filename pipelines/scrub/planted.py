@@ -220,15 +220,30 @@ def plant(texts: Sequence[str], language: Language, entities: Sequence[str], cou
     planted = []
     for entity in entities if texts else ():
         fakes = Fakes(language, seed)
-        sentences = SENTENCES.get((language, entity), ())
         for number in range(count if entity in MAKERS else 0):
-            text = _window(texts[number % len(texts)], fakes.random)
             value = fakes.value(entity)
-            placed, start = (
-                _in_sentence(text, value, sentences, fakes.random) if sentences else _bare(text, value, fakes.random)
-            )
-            planted.append(Planted(placed, start, start + len(value), entity, language))
+            planted.append(_planted(texts[number % len(texts)], value, entity, language, fakes.random))
     return planted
+
+
+def plant_pairs(
+    pairs: Sequence[tuple[str, str]], languages: tuple[Language, Language], entities: Sequence[str], count: int, seed: int
+) -> list[Planted]:
+    """As `plant`, of translations: each value, of the source's language, on both sides of a pair (source, target, ...)."""
+    planted: list[Planted] = []
+    for one in plant([source for source, _ in pairs], languages[0], entities, count, seed):
+        value = one.text[one.start : one.end]
+        random = Random(f"{seed} {value}")  # noqa: S311
+        target = pairs[len(planted) // 2 % len(pairs)][1]
+        planted += [one, _planted(target, value, one.entity, languages[1], random)]
+    return planted
+
+
+def _planted(text: str, value: str, entity: str, language: Language, random: Random) -> Planted:
+    window = _window(text, random)
+    sentences = SENTENCES.get((language, entity), ())
+    placed, start = _in_sentence(window, value, sentences, random) if sentences else _bare(window, value, random)
+    return Planted(placed, start, start + len(value), entity, language)
 
 
 def _window(text: str, random: Random) -> str:

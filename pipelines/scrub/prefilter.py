@@ -1,18 +1,19 @@
 """Which patterns may match a text at all: one pass of hyperscan over every pattern of every recognizer.
 
-The answer is a superset, never a result: what may match is then run by the recognizer's own code, so that spans, scores and
-checksums are Presidio's. Where hyperscan and the `regex` package might read a text differently (odd whitespace, marks,
-letters that fold into ASCII ones), or a pattern uses syntax that only `regex` has, everything is run.
+The answer is a superset, never a result: what may match is then run by the recognizer's own expressions and checks (on the
+words in question alone, if it cannot cross a space), so that spans and scores are Presidio's. Where hyperscan and the `regex`
+package might read a text differently (odd whitespace, marks, letters that fold into ASCII ones), or a pattern uses syntax that
+only `regex` has, everything is run.
 """
 
 import copy
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from pipelines.scrub.phones import Phones
+from pipelines.scrub.local import in_a_word
 
 # what both packages read alike: no named lists, no set operations, no fuzzy matching, no inline flags, no possessive `++`
 _ESCAPE = r"\\(?:[dDwWsSbBnrtfv]|x[0-9a-fA-F]{2}|[1-9](?!\d)|[^a-zA-Z0-9])"
@@ -34,7 +35,7 @@ _RANGES = (
 @cache
 def _unlike() -> re.Pattern[str]:
     """A character that the packages may read differently."""
-    import regex  # type: ignore[import-untyped]
+    import regex
 
     word, fold = regex.compile(r"\w"), regex.compile(r"[\x00-\x7f]", regex.IGNORECASE)
 
@@ -54,8 +55,16 @@ def _unlike() -> re.Pattern[str]:
     return re.compile(rf"[^\t\n\r\x20-\x7e{re.escape(letters)}]")
 
 
+class Word(NamedTuple):
+    """A part of a text in which the local patterns whose bits are set in `mask` may match."""
+
+    start: int
+    text: str
+    mask: int
+
+
 class Prefilter:
-    """Names the recognizers, each with the patterns, that may find something in a text.
+    """Names what may find something in a text.
 
     Args:
         recognizers: of Presidio; those without patterns of their own are always named.
@@ -65,48 +74,43 @@ class Prefilter:
         self._recognizers = list(recognizers)
         self._variants: dict[tuple[int, tuple[int, ...]], Any] = {}
         self._patterns = [_patterns(recognizer) for recognizer in recognizers]
-        self._phones = {index: phones for index, each in enumerate(recognizers) if (phones := _phones(each))}
+        local = [_is_local(*each) for each in zip(self._recognizers, self._patterns, strict=True)]
         ids = [(index, number) for index, patterns in enumerate(self._patterns) for number in range(len(patterns))]
-        self._ids = ids
-        self._databases: dict[int, tuple[Any, frozenset[int]]] = {}
+        self._ids = [each for each in ids if not local[each[0]]]
+        self.local = [(self._recognizers[index], self._patterns[index][number]) for index, number in ids if local[index]]
+        """(recognizer, pattern) of those that cross no space: bit by bit of a word's mask."""
+        whole = [(self._patterns[index][number].regex, self._recognizers[index]) for index, number in self._ids]
+        self._whole = _Screen(whole, _single_match())
+        self._local = _Screen([(pattern.regex, recognizer) for recognizer, pattern in self.local], 0, _headed)
 
-    def _database(self, flags: int) -> tuple[Any, frozenset[int]]:
-        """A database of the patterns that hyperscan takes (None if it takes none), and the numbers of the others."""
-        if flags not in self._databases:
-            entries = [(self._patterns[index][pattern].regex, self._recognizers[index]) for index, pattern in self._ids]
-            plain = [number for number, entry in enumerate(entries) if _is_plain(*entry)]
-            relaxed = {number: (_relaxed(entries[number][0]), flags | _flags(entries[number][1])) for number in plain}
-            database = _compiled(relaxed)
-            if database is None:  # one that hyperscan refuses spoils them all
-                relaxed = {number: entry for number, entry in relaxed.items() if _compiled({number: entry})}
-                database = _compiled(relaxed)
-            self._databases[flags] = database, frozenset(range(len(entries))) - relaxed.keys()
-        return self._databases[flags]
+    def wanted(self, text: str) -> tuple[list[Any], list[Word]]:
+        """The recognizers to run on all of `text`, and the words in which to run the local ones."""
+        if _unlike().search(text):
+            words = [Word(0, text, (1 << len(self.local)) - 1)] if self.local else []
+            return self._named(range(len(self._ids))), words
+        data = text.encode()
+        flags = 0 if len(data) == len(text) else _unicode_flags()
+        seen = set(self._whole.unscreened(flags))
+        self._whole.scan(data, flags, lambda number, *_: seen.add(number))
+        ends: list[tuple[int, int]] = []
+        self._local.scan(data, flags, lambda number, _start, end, *_: ends.append((end, number)))
+        words = _words(text, data, ends) if ends else []
+        if unscreened := self._local.unscreened(flags):
+            words.append(Word(0, text, sum(1 << number for number in unscreened)))
+        return self._named(sorted(seen)), words
 
-    def recognizers(self, text: str) -> list[Any]:
-        """The recognizers to run on `text`."""
+    def _named(self, numbers: Iterable[int]) -> list[Any]:
         wanted: dict[int, list[int]] = {}
-        for number in sorted(self._scan(text)):
+        for number in numbers:
             index, pattern = self._ids[number]
             wanted.setdefault(index, []).append(pattern)
         named = []
         for index, recognizer in enumerate(self._recognizers):
-            if index in self._phones:
-                named += self._phones[index].recognizers(text)
-            elif not self._patterns[index]:
+            if not self._patterns[index]:
                 named.append(recognizer)
             elif index in wanted:
                 named.append(self._variant(index, tuple(wanted[index])))
         return named
-
-    def _scan(self, text: str) -> set[int]:
-        if _unlike().search(text):
-            return set(range(len(self._ids)))
-        database, unscreened = self._database(0 if text.isascii() else _unicode_flags())
-        seen = set(unscreened)
-        if database:
-            database.scan(text.encode(), match_event_handler=lambda number, *_: seen.add(number))
-        return seen
 
     def _variant(self, index: int, patterns: tuple[int, ...]) -> Any:
         """The recognizer with these patterns only; its id is the same."""
@@ -117,6 +121,69 @@ class Prefilter:
             variant.patterns = [self._patterns[index][pattern] for pattern in patterns]
             self._variants[index, patterns] = variant
         return self._variants[index, patterns]
+
+
+class _Screen:
+    """Databases of hyperscan, one by set of flags.
+
+    Args:
+        entries: (expression, recognizer); reported by their place.
+    """
+
+    def __init__(
+        self, entries: Sequence[tuple[str, Any]], flags: int, shorten: Callable[[str], str] = lambda expression: expression
+    ) -> None:
+        self._entries, self._flags, self._shorten = entries, flags, shorten
+        self._databases: dict[int, tuple[Any, frozenset[int]]] = {}
+
+    def scan(self, data: bytes, flags: int, handler: Callable[..., Any]) -> None:
+        database = self._database(flags)[0]
+        if database:
+            database.scan(data, match_event_handler=handler)
+
+    def unscreened(self, flags: int) -> frozenset[int]:
+        """The entries that hyperscan does not take: nothing is reported of them."""
+        return self._database(flags)[1]
+
+    def _database(self, flags: int) -> tuple[Any, frozenset[int]]:
+        if flags not in self._databases:
+            plain = [number for number, entry in enumerate(self._entries) if _is_plain(*entry)]
+            relaxed = {number: self._entry(number, flags) for number in plain}
+            database = _compiled(relaxed)
+            if database is None:  # one that hyperscan refuses spoils them all
+                relaxed = {number: entry for number, entry in relaxed.items() if _compiled({number: entry})}
+                database = _compiled(relaxed)
+            self._databases[flags] = database, frozenset(range(len(self._entries))) - relaxed.keys()
+        return self._databases[flags]
+
+    def _entry(self, number: int, flags: int) -> tuple[str, int]:
+        expression, recognizer = self._entries[number]
+        return self._shorten(_relaxed(expression)), flags | self._flags | _flags(recognizer)
+
+
+def _words(text: str, data: bytes, ends: Iterable[tuple[int, int]]) -> list[Word]:
+    """The words that hold the ends, offsets in the text's UTF-8, of what may match."""
+    masks: dict[tuple[int, int], int] = {}
+    first = last = 0
+    for end, number in ends:
+        if not first < end <= last:
+            first = max(data.rfind(b" ", 0, end), data.rfind(b"\n", 0, end)) + 1
+            last = min(place if place >= 0 else len(data) for place in (data.find(b" ", end), data.find(b"\n", end)))
+        masks[first, last] = masks.get((first, last), 0) | 1 << number
+    if len(data) == len(text):
+        return [Word(first, text[first:last], mask) for (first, last), mask in masks.items()]
+    return [Word(len(data[:first].decode()), data[first:last].decode(), mask) for (first, last), mask in masks.items()]
+
+
+def _is_local(recognizer: Any, patterns: Sequence[Any]) -> bool:
+    """Whether its results in a word depend on that word alone, and can be had without running its own `analyze`."""
+    from presidio_analyzer import PatternRecognizer
+
+    kind = type(recognizer)
+    ours = kind is PatternRecognizer or kind.__module__.startswith(("presidio_analyzer.", "pipelines.scrub."))
+    if not patterns or not ours or kind.analyze is not PatternRecognizer.analyze:
+        return False
+    return all(_is_plain(pattern.regex, recognizer) and in_a_word(pattern.regex) for pattern in patterns)
 
 
 def _patterns(recognizer: Any) -> list[Any]:
@@ -146,7 +213,13 @@ def _flags(recognizer: Any) -> int:
         (regex.IGNORECASE, hyperscan.HS_FLAG_CASELESS),
     )
     wanted = sum(theirs for ours, theirs in pairs if recognizer.global_regex_flags & ours)
-    return int(wanted | hyperscan.HS_FLAG_PREFILTER | hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY)
+    return int(wanted | hyperscan.HS_FLAG_PREFILTER)
+
+
+def _single_match() -> int:
+    import hyperscan
+
+    return int(hyperscan.HS_FLAG_SINGLEMATCH | hyperscan.HS_FLAG_ALLOWEMPTY)
 
 
 def _is_plain(expression: str, recognizer: Any) -> bool:
@@ -161,6 +234,11 @@ def _relaxed(expression: str) -> str:
     """With long bounded repeats open: a superset (assertions, which it would narrow, are dropped in prefilter mode), and
     compiled in a tenth of the time."""
     return re.sub(r"\{(\d+),\d{2,}\}", r"{\1,}", expression)
+
+
+def _headed(expression: str) -> str:
+    """Without an optional group at its end: it matches in the same words, and fewer ends of matches are reported."""
+    return re.sub(r"\(\?:(?:\[\^?\]?[^\]\\]*(?:\\.[^\]\\]*)*\]|[^()\[\]|\\])*\)\?(?=\)*\Z)", "", expression)
 
 
 def _compiled(entries: Mapping[int, tuple[str, int]]) -> Any:
@@ -180,12 +258,3 @@ def _compiled(entries: Mapping[int, tuple[str, int]]) -> Any:
     except hyperscan.error:
         return None
     return database
-
-
-def _phones(recognizer: Any) -> Phones | None:
-    from presidio_analyzer.predefined_recognizers import PhoneRecognizer
-
-    try:
-        return Phones(recognizer) if type(recognizer) is PhoneRecognizer else None
-    except ValueError:
-        return None

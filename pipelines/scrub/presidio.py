@@ -188,7 +188,7 @@ def _stock(language: Language) -> list[Any]:
 
 
 def _rule(rule: Rule, name: str, language: Language) -> Any:
-    import regex  # type: ignore[import-untyped]
+    import regex
     from presidio_analyzer import Pattern, PatternRecognizer
 
     for number, pattern in enumerate(rule.patterns):

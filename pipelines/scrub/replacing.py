@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +69,16 @@ def policy(privacy: Privacy, found: Found, taggers: Taggers, folder: Path) -> Pr
     return applied
 
 
-def replace(pairs: Path, privacy: Privacy, found: Found, folder: Path, private: Path, keys: "Keys", count: int) -> Replaced:
+def replace(
+    pairs: Path,
+    privacy: Privacy,
+    found: Found,
+    forgotten: Collection[str],
+    folder: Path,
+    private: Path,
+    keys: "Keys",
+    count: int,
+) -> Replaced:
     """Write pairs.parquet and trail.parquet to `folder`; quarantined.parquet and, if wanted, a vault to `private`."""
     done = Replaced()
     prepared = (privacy, _everywhere(found.tally.values, privacy), _aligner(pairs, found, privacy))
@@ -82,8 +91,9 @@ def replace(pairs: Path, privacy: Privacy, found: Found, folder: Path, private: 
         for group, spans in zip(row_groups(pairs, ("id", *SIDES)), row_groups(found.path), strict=True):
             jobs = [(group[at : at + CHUNK], spans[at : at + CHUNK]) for at in range(0, len(group), CHUNK)]
             results = [one for chunk in each(_replace_chunk, jobs) for one in chunk]
-            kept = [(row, one) for row, one in zip(group, results, strict=True) if isinstance(one, Scrubbed)]
-            left = [(row, one.reason) for row, one in zip(group, results, strict=True) if isinstance(one, Disagreed)]
+            wanted = [(row, one) for row, one in zip(group, results, strict=True) if row["id"] not in forgotten]
+            kept = [(row, one) for row, one in wanted if isinstance(one, Scrubbed)]
+            left = [(row, one.reason) for row, one in wanted if isinstance(one, Disagreed)]
             done.count([one for _, one in kept], [reason for _, reason in left])
             aside.add([{**row, "reason": reason} for row, reason in left])
             clean.add([{"id": row["id"], "source": one.texts[0], "target": one.texts[1]} for row, one in kept])

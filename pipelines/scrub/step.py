@@ -8,6 +8,7 @@ more words, that was found anywhere, everywhere it stands: so that a value that 
 import hmac
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,16 @@ class Keys:
         return hmac.digest(self.trail, b"seqline trail" + (self.vault or b""), "sha256").hex()[:16]
 
 
-def scrub(raw: Raw, privacy: Privacy, out: Path, quarantine: Path, keys: Keys, *, workers: int | None = None) -> Clean:
+def scrub(
+    raw: Raw,
+    privacy: Privacy,
+    out: Path,
+    quarantine: Path,
+    keys: Keys,
+    forgotten: Collection[str] = (),
+    *,
+    workers: int | None = None,
+) -> Clean:
     """Replace personal data in every pair of `raw`.
 
     Returns pairs.parquet (id, source, target), trail.parquet (the audit log: offsets, entities, HMACs), scrub.json (counts and
@@ -44,6 +54,7 @@ def scrub(raw: Raw, privacy: Privacy, out: Path, quarantine: Path, keys: Keys, *
     quarantined.parquet beside it; with `privacy.vault` what was replaced goes, encrypted, to vault.parquet.
 
     Args:
+        forgotten: ids of records that must not come back.
         workers: processes that detect (by default one a core); the result does not depend on it.
 
     Raises:
@@ -53,23 +64,25 @@ def scrub(raw: Raw, privacy: Privacy, out: Path, quarantine: Path, keys: Keys, *
     if privacy.vault and keys.vault is None:
         raise UserError("privacy.vault: needs a key: set SEQLINE_VAULT_KEY, or turn the vault off")
     policy = privacy.model_dump(mode="json", exclude={"quarantine_days", "quarantined"})
-    key = digest("scrub", CODE_VERSION, raw, policy, keys.name())[:16]
+    key = digest("scrub", CODE_VERSION, raw, policy, keys.name(), sorted(set(forgotten)))[:16]
     private = quarantine / f"scrub-{key}"
 
     def write(folder: Path) -> None:
         private.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _scrub(raw, privacy, folder, private, keys, workers or os.cpu_count() or 1)
+        _scrub(raw, privacy, frozenset(forgotten), folder, private, keys, workers or os.cpu_count() or 1)
 
     return artifact.make(Clean, out / f"clean-{key}", write)
 
 
-def _scrub(raw: Raw, privacy: Privacy, folder: Path, private: Path, keys: Keys, workers: int) -> None:
+def _scrub(
+    raw: Raw, privacy: Privacy, forgotten: frozenset[str], folder: Path, private: Path, keys: Keys, workers: int
+) -> None:
     pairs = raw.path / "pairs.parquet"
     taggers = finding.distil(pairs, privacy, private, workers)
     placed = audit.samples(pairs, privacy)
     found = finding.find(pairs, privacy, taggers, placed, private, keys.trail, workers)
     applied = replacing.policy(privacy, found, taggers, folder / "policy")
-    replaced = replacing.replace(pairs, applied, found, folder, private, keys, workers)
+    replaced = replacing.replace(pairs, applied, found, forgotten, folder, private, keys, workers)
     if replaced.share > privacy.quarantined:
         raise UserError(
             f"privacy.quarantined: {replaced.share:.1%} of {replaced.rows} pairs cannot be scrubbed "

@@ -4,12 +4,15 @@ import string
 from functools import cache
 from typing import Any
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.scrub import presidio
 from pipelines.scrub.engine import Engine
+from pipelines.scrub.local import in_a_word
+from pipelines.scrub.phones import Phones
 from pipelines.scrub.prefilter import Prefilter
 from pipelines.scrub.presidio import Presidio
 from pipelines.spec import ENTITIES, Privacy, Rule
@@ -66,4 +69,47 @@ def test_each_piece_alone_and_among_letters(piece: str) -> None:
 def test_text_without_personal_data_runs_no_recognizer() -> None:
     stock, _ = both()
     shipped = [each for each in stock.recognizers if not each.name.startswith(("privacy.", "Mailbox"))]
-    assert Prefilter(shipped).recognizers("A library to read and to write files, with bindings and documentation.") == []
+    shipped = [each for each in shipped if each.name != "PhoneRecognizer"]
+    text = "A library to read and to write files, with bindings and documentation."
+    assert Prefilter(shipped).wanted(text) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "local", [r"\btkt[-_.]?\d{4,60}\b", r"(?<![\w:])::(?!\.\d)", r"x/[^\s()]*", r"(?:[a-z.\-]+)(?P<a>\w)\1"]
+)
+def test_what_cannot_cross_a_space(local: str) -> None:
+    assert in_a_word(local)
+    assert not any(map(in_a_word, (f"{local} ", f"{local}.", f"^{local}", f"{local}$", rf"{local}\s", rf"{local}\W")))
+    assert not any(map(in_a_word, (f"{local}[^a]", f"{local}[ a]", rf"{local}[\Da]", rf"{local}(?=\n)", rf"{local}[\x20]")))
+
+
+DIGITS = st.text("0123456789", min_size=1, max_size=12)
+BEFORE = st.sampled_from(["", "", "+", "00", "0", "+49", "49", "0049", "44", "+1", "011", "90", "972", "tel:", "(", "++"])
+BETWEEN = st.sampled_from(
+    ["", " ", "-", ".", "/", ") ", "x", " ext. ", ", #", ";ext=", "\n", " / x", "~", " -- ", "\uff0d", ", ", ":"]
+)
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(st.lists(st.tuples(BEFORE, DIGITS, BETWEEN), max_size=5))
+def test_phone_numbers_are_those_of_each_region(pieces: list[tuple[str, str, str]]) -> None:
+    text = "".join(map("".join, pieces))
+    recognizer = next(each for each in both()[0].recognizers if each.name == "PhoneRecognizer")
+    matchers = (phonenumbers.PhoneNumberMatcher(text, region, leniency=1) for region in recognizer.supported_regions)
+    expected = {(match.start, match.end, recognizer.SCORE) for matcher in matchers for match in matcher}
+    assert set(phones(recognizer).spans(text)) == expected
+
+
+@cache
+def phones(recognizer: Any) -> Phones:
+    return Phones(recognizer)
+
+
+def test_a_context_word_counts_as_far_back_as_for_stock() -> None:
+    stock, engine = both()
+    fill = ("alpha", "the", "beta,", "be", "can't", "don", "x1", "Gamma", "--", "dont", "  ", "\n", "e.g.", "of", "delta")
+    for first in range(len(fill)):
+        for count in range(14):
+            words = " ".join((fill * 2)[first : first + count])
+            for text in (f"link {words} www.foo.com", f"(link) {words} <www.foo.com> number 0049 30 901820"):
+                assert [tuple(span) for span in engine.find([text])[0]] == found_by(stock, text)
