@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipelines.errors import GateClosed, SeqlineError
 from pipelines.scrub.spans import Span
-from pipelines.scrub.tagger import FastTagger, distil
+from pipelines.scrub.tagger import FastTagger, distil, gate
+from pipelines.scrub.tagger.find import Finder
 from pipelines.scrub.tagger.sentences import Writer
 from pipelines.scrub.tagger.words import split
 from pipelines.spec import Privacy
@@ -27,10 +29,10 @@ TECHNICAL = (
 class Corpus:
     """Texts with drawn names in them, and a teacher that knows where they stand."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, count: int = 400) -> None:
         random, writer = Random(seed), Writer("en", f"corpus {seed}")
         self.names: dict[str, str] = {}
-        for number in range(400):
+        for number in range(count):
             name = f"{writer.values.given()} {writer.values.family()}"
             plain = random.choice(TECHNICAL).format(word=random.choice(("Frob", "the archive", "libquux", "Zonk")))
             said = random.choice(
@@ -95,7 +97,7 @@ def test_a_long_text(tagger: FastTagger) -> None:
 
 
 @given(st.lists(st.one_of(st.text(max_size=80), st.sampled_from(Corpus(seed=3).texts)), max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_spans_do_not_depend_on_the_batch(tagger: FastTagger, texts: list[str]) -> None:
     together = tagger.find(texts)
     assert together == [tagger.find([text])[0] for text in texts]
@@ -114,6 +116,36 @@ def test_the_same_bytes_in_any_order(corpus: Corpus, folder: Path, tmp_path: Pat
     again = distil(iter(shuffled), corpus.teacher, PRIVACY, "en", tmp_path, planted=3_000).path
     assert again.name == folder.name
     assert (again / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
+
+
+def test_a_saved_tagger_is_the_one_in_memory(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Finder] = []
+    measure = gate.measure
+
+    def measured(finder: Finder, *rest: Any) -> dict[str, Any]:
+        made.append(finder)
+        return measure(finder, *rest)
+
+    monkeypatch.setattr(gate, "measure", measured)
+    loaded = FastTagger(distil(corpus.texts, corpus.teacher, PRIVACY, "en", tmp_path, planted=2_000).path)
+    texts = [*corpus.texts, *Corpus(seed=4).texts, "Call 0171 5552368 or write to Maria Rossi, 12 Elm Street, Ohio 44101."]
+    assert loaded.find(texts) == made[0].find(texts)
+
+
+def test_few_names_hold_more_texts_out(tmp_path: Path) -> None:
+    corpus = Corpus(seed=6, count=160)
+    gate = json.loads(
+        (distil(corpus.texts, corpus.teacher, PRIVACY, "en", tmp_path, planted=3_000).path / "tagger.json").read_text()
+    )
+    assert gate["gate"]["names"]["values"] >= 30
+
+
+def test_a_name_in_small_letters_is_found(tagger: FastTagger) -> None:
+    assert ("PERSON", "maria rossi") in found(tagger, "it was written by maria rossi.")
+
+
+def test_the_address_of_a_host_is_no_telephone(tagger: FastTagger) -> None:
+    assert not [each for each in found(tagger, "Call me at the address 41.173.96.26.") if each[0] == "PHONE_NUMBER"]
 
 
 def test_no_value_is_in_the_artifact(corpus: Corpus, folder: Path) -> None:

@@ -19,6 +19,6 @@ class FastTagger:
     def find(self, texts: Sequence[str]) -> list[list[Span]]:
         """PERSON, LOCATION, PHONE_NUMBER and CREDIT_CARD spans of each text, in order, disjoint within an entity.
 
-        Names without any capital are not found, save as neighbours of words with one.
+        Of names without any capital, those are found that Faker's lists of names hold, and their neighbours.
         """
         return self._finder.find(texts)

@@ -1,23 +1,27 @@
 """The tagger at work: texts in, spans out."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.scrub.spans import Span
+from pipelines.scrub.spans import Span, occurrences
+from pipelines.scrub.tagger.names import STREET
 from pipelines.scrub.tagger.network import CLASSES, Network
-from pipelines.scrub.tagger.words import SLOTS, Batch, Ints, Lexicon, digest, is_telling, normal, split
+from pipelines.scrub.tagger.words import SLOTS, Batch, Ints, Lexicon, digest, normal, split
 
 SCORE = 0.85  # Presidio's own for what its tagger finds
 FORMS = 200_000  # forms of words whose vectors are kept: some 30 MB
 # By how many nats a class may be behind "nothing" and still be taken: a name left costs more than a word too many (F2).
-MARGINS = (-0.8, -0.5, 0.0, 0.0)
+# Chosen on tests/benchmarks/tagger.py's `validate` part and on technical text that no figure is measured on.
+MARGINS = (-0.5, -0.8, 0.0, 0.0)
 WEAK = 0.8  # nats less that a name's neighbour needs
 PHONE, CARD = CLASSES.index("PHONE_NUMBER"), CLASSES.index("CREDIT_CARD")
 DIGITS = {PHONE: (5, 17), CARD: (11, 19)}  # how many a number has
 SMALL = re.compile(r"[^\W\d_A-Z]{1,2}\s+(?=\S)")  # "a", "of", "in": no name starts so, whatever the network says
+ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")  # of a host
 LONG_NUMBER = re.compile(r"(?<![\w.])\d(?:[ -]?\d){11,18}(?![\w])(?!\.\d)")
 
 
@@ -45,7 +49,7 @@ class Vocabulary:
         if new:
             self._numbers.update(zip(new, range(len(self._numbers), len(self._numbers) + len(new)), strict=True))
             self.vectors = np.concatenate([self.vectors, self.network.vectors(self.rows(new))])
-            self.telling = np.concatenate([self.telling, np.fromiter(map(is_telling, new), bool, len(new))])
+            self.telling = np.concatenate([self.telling, np.fromiter(map(self.lexicon.is_telling, new), bool, len(new))])
         return np.fromiter(map(self._numbers.__getitem__, tokens), np.int64, len(tokens))
 
 
@@ -66,9 +70,10 @@ class Finder:
         spans: list[list[Span]] = [[] for _ in texts]
         bases = batch.ends[np.array(batch.firsts, np.int64) - 1]
         for first, last, label in _runs(_agreed(labels, scores, places), batch):
-            number = int(np.searchsorted(batch.firsts, first, "right")) - 1
+            number = bisect_right(batch.firsts, first) - 1
             base = int(bases[number])
-            span = _span(texts[number], int(batch.ends[first - 1]) - base, int(batch.ends[last]) - base, label)
+            start, end = int(batch.ends[first - 1]) - base, int(batch.ends[last]) - base
+            span = _span(texts[number], start, end, label, self.vocabulary.lexicon)
             if span:
                 spans[number].append(span)
         return [self._more(text, found) for text, found in zip(texts, spans, strict=True)]
@@ -112,14 +117,11 @@ def _agreed(labels: NDArray[np.int8], scores: NDArray[np.float32], places: Ints)
 def _again(text: str, found: Sequence[Span], lexicon: Lexicon) -> list[Span]:
     """Where the words of a person's full name stand alone in the same text."""
     words = {word for span in found if span.entity == "PERSON" for word in _names(text[span.start : span.end], lexicon)}
-    if not words:
-        return []
-    pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(words))) + r")(?!\w)")
-    covered = [(span.start, span.end) for span in found]
     return [
-        Span(match.start(), match.end(), "PERSON", SCORE)
-        for match in pattern.finditer(text)
-        if not any(start < match.end() and match.start() < end for start, end in covered)
+        Span(start, start + len(word), "PERSON", SCORE)
+        for word in sorted(words)
+        for start in occurrences(text, word)
+        if not any(span.start < start + len(word) and start < span.end for span in found)
     ]
 
 
@@ -166,7 +168,7 @@ def _joins(token: str, label: int) -> bool:
     )
 
 
-def _span(text: str, start: int, end: int, label: int) -> Span | None:
+def _span(text: str, start: int, end: int, label: int, lexicon: Lexicon) -> Span | None:
     """The span without blanks and marks at its edges; None if it cannot be what it is taken for."""
     if label in DIGITS:
         return _number(text, start, end, label)
@@ -178,10 +180,40 @@ def _span(text: str, start: int, end: int, label: int) -> Span | None:
         end -= 2
     while match := SMALL.match(text, start, end):
         start = match.end()
+    start, end = _trimmed(text, start, end, lexicon)
     value = text[start:end]
-    if not value or (label == 1 and (value.isdecimal() or (len(value) == 1 and value.isascii()) or value.islower())):
+    if not value or not _may_be(value, CLASSES[label], lexicon):
         return None
     return Span(start, end, CLASSES[label], SCORE)
+
+
+def _trimmed(text: str, start: int, end: int, lexicon: Lexicon) -> tuple[int, int]:
+    """Less the plain words in lower case at its edges, unless the text has no capitals at all."""
+    if text.islower():
+        return start, end
+    words = split(text[start:end])
+    plain = [word.islower() and _is_plain(word.strip(), lexicon) for word in words]
+    while words and (plain[-1] or not words[-1].strip().isalnum()):
+        end -= len(words.pop())
+        plain.pop()
+    while words and (plain[0] or not words[0].strip().isalnum()):
+        start += len(words.pop(0))
+        plain.pop(0)
+    return start + (len(words[0]) - len(words[0].lstrip()) if words else 0), end
+
+
+def _is_plain(word: str, lexicon: Lexicon) -> bool:
+    own = digest(normal(word), lexicon.salt)
+    return len(word) > 3 and (own in lexicon.common or own in lexicon.lists[-1]) and own not in lexicon.lists[STREET]
+
+
+def _may_be(value: str, entity: str, lexicon: Lexicon) -> bool:
+    if value.isascii() and value.islower() and not any(map(lexicon.is_telling, split(value))):
+        return False
+    if entity == "PERSON":
+        return not value.isdecimal() and (len(value) > 1 or not value.isascii())
+    letters = sum(map(str.isalpha, value))
+    return letters > 1 or sum(map(str.isdecimal, value)) > 3  # "60s" is no place, nor is a bare number that is no postcode
 
 
 def _number(text: str, start: int, end: int, label: int) -> Span | None:
@@ -191,6 +223,8 @@ def _number(text: str, start: int, end: int, label: int) -> Span | None:
         end -= 1
     least, most = DIGITS[label]
     digits = sum(map(str.isdecimal, text[start:end]))
+    if ADDRESS.fullmatch(text, start, end):
+        return None
     return Span(start, end, CLASSES[label], SCORE) if least <= digits <= most + 8 * (label == PHONE) else None
 
 

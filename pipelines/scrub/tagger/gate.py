@@ -25,11 +25,11 @@ def measure(finder: Finder, texts: Sequence[tuple[str, list[Judged]]], usage: Us
     originals = [text for text, _ in texts]
     found = finder.find(originals)
     believed = [[(s.start, s.end) for s in judged if s.believed and s.entity == "PERSON"] for _, judged in texts]
-    mailboxes = [_mailboxes(text, usage) for text in originals]
+    boxes = [[(s.start, s.end) for s in mailboxes(text, usage)] for text in originals]
     swapped = [relabel(text, judged, writer) for text, judged in texts]
     drawn = [[(start, end) for start, end, label in labels if label == CLASSES.index("PERSON")] for _, labels in swapped]
     again = finder.find([text for text, _ in swapped])
-    both = [sorted({*ours, *theirs}) for ours, theirs in zip(believed, mailboxes, strict=True)]
+    both = [sorted({*ours, *theirs}) for ours, theirs in zip(believed, boxes, strict=True)]
     lines = [_false(text, spans, judged) for (text, judged), spans in zip(texts, found, strict=True)]
     words, false = (sum(column) for column in zip(*lines, strict=True)) if lines else (0, 0)
     return {
@@ -37,7 +37,7 @@ def measure(finder: Finder, texts: Sequence[tuple[str, list[Judged]]], usage: Us
         "words_without_names": words,
         "names": _recall(found, both),
         "teacher": _recall(found, believed),
-        "mailboxes": _recall(found, mailboxes),
+        "mailboxes": _recall(found, boxes),
         "swapped": _recall(again, drawn),
         "false_persons": false,
         "false_per_1000_words": round(1000 * false / max(words, 1), 3),
@@ -64,7 +64,17 @@ def check(measured: Mapping[str, Any]) -> None:
         raise GateClosed("; ".join(reasons), reasons)
 
 
-def _mailboxes(text: str, usage: Usage) -> list[tuple[int, int]]:
+def count(texts: Sequence[tuple[str, list[Judged]]], usage: Usage) -> int:
+    """How many names are known in the texts."""
+    return sum(
+        len(
+            {(span.start, span.end) for span in (*judged, *mailboxes(text, usage)) if span.believed and span.entity == "PERSON"}
+        )
+        for text, judged in texts
+    )
+
+
+def mailboxes(text: str, usage: Usage) -> list[Judged]:
     """Names known for certain: `Name <address>`, where a list holds one of the words and none is common."""
     if "@" not in text:
         return []
@@ -73,7 +83,7 @@ def _mailboxes(text: str, usage: Usage) -> list[tuple[int, int]]:
     for match in MAILBOX.finditer(text):
         words = [normal(word.strip()) for word in split(match[1]) if word.strip()[:1].isalpha()]
         if any(word in public for word in words) and not any(usage.is_common(word) for word in words):
-            spans.append(match.span(1))
+            spans.append(Judged(*match.span(1), "PERSON", True))
     return spans
 
 

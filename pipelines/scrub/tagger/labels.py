@@ -1,8 +1,10 @@
 """What the tagger learns from: the user's texts as the teacher labels them, denoised, every name replaced."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +51,13 @@ class Usage:
 
 @dataclass(frozen=True)
 class Judged:
-    """A span of the teacher's, and whether it is believed (None: neither learnt nor counted)."""
+    """A span, and whether it is believed (None: neither learnt nor counted); `certain` if the user labelled the text."""
 
     start: int
     end: int
     entity: str
     believed: bool | None
+    certain: bool = False
 
 
 def judge(text: str, spans: Sequence[Span], usage: Usage) -> list[Judged]:
@@ -68,7 +71,7 @@ def judge(text: str, spans: Sequence[Span], usage: Usage) -> list[Judged]:
         if span.entity not in CLASSES[1:]:
             continue
         if span.score >= CERTAIN:
-            judged.append(Judged(span.start, span.end, span.entity, True))
+            judged.append(Judged(span.start, span.end, span.entity, True, True))
             continue
         for start, end in _lines(text, span.start, span.end):
             words = [word.strip() for word in split(text[start:end]) if word.strip()[:1].isalnum()]
@@ -123,6 +126,73 @@ def relabel(text: str, judged: Sequence[Judged], writer: Writer) -> tuple[str, l
         at += len(value)
         done = span.end
     return "".join([*parts, text[done:]]), labels
+
+
+Names = Mapping[str, Sequence[tuple[str, ...]]]
+
+
+def known_names(texts: Sequence[tuple[str, Sequence[Judged]]]) -> dict[str, list[tuple[str, ...]]]:
+    """Full names that are believed somewhere, as words by the first of them, the longest first."""
+    found = {
+        words
+        for text, judged in texts
+        for span in judged
+        if span.believed and span.entity == "PERSON" and not span.certain
+        if len(words := tuple(word.strip() for word in split(text[span.start : span.end]))) > 1
+    }
+    by_first: dict[str, list[tuple[str, ...]]] = {}
+    for words in sorted(found, key=lambda words: (-len(words), words)):
+        by_first.setdefault(words[0], []).append(words)
+    return by_first
+
+
+def spread(text: str, judged: Sequence[Judged], known: Names) -> list[Judged]:
+    """With the known names that the teacher passed over in this text."""
+    tokens = split(text)
+    words = [token.strip() for token in tokens]
+    ends = np.cumsum([len(token) for token in tokens]).tolist()
+    added: list[Judged] = []
+    for place, word in enumerate(words):
+        for name in known.get(word, ()):
+            last = place + len(name) - 1
+            if tuple(words[place : last + 1]) != name:
+                continue
+            start, end = ends[place] - len(tokens[place].lstrip()), ends[last]
+            added.append(Judged(start, end, "PERSON", True))
+            break
+    kept = [span for span in judged if not any(span.start < other.end and other.start < span.end for other in added)]
+    return sorted([*kept, *added], key=lambda span: (span.start, -span.end))
+
+
+NAMING = re.compile(r"(?i)\b(?:by|thanks|author|copyright|maintain\w*|from|written|named|after)\b|@|\xa9")
+
+
+def quiet_lines(texts: Sequence[str], usage: Usage) -> list[str]:
+    """Lines in which nothing speaks of a person: no word of the lists of names, and no word that goes with names."""
+    public = lists()
+    names = public[GIVEN] | public[FAMILY] | public[PLACE] | public[COUNTRY]
+    lines = dict.fromkeys(line.strip() for text in texts for line in text.split("\n"))
+    return [
+        line
+        for line in lines
+        if " " in line
+        and not line.islower()
+        and not NAMING.search(line)
+        and not any(
+            word[:1].isupper() and normal(word) in names and not usage.is_common(word) for word in map(str.strip, split(line))
+        )
+    ]
+
+
+def titled(text: str, random: Random) -> str:
+    """With more capitals than its author gave it: a capital alone makes no name."""
+    share = random.choice((0.2, 0.5, 1.0))
+    words = split(text)
+    for place, word in enumerate(words):
+        bare = word.lstrip()
+        if bare[:1].islower() and random.random() < share:
+            words[place] = word[: -len(bare)] + bare[0].upper() + bare[1:]
+    return "".join(words)
 
 
 def _stand_in(value: str, entity: str, writer: Writer) -> str:

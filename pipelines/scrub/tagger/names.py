@@ -50,7 +50,7 @@ ABROAD = (
     "sq_AL",
 )
 OTHER_SCRIPTS = ("ru_RU", "uk_UA", "el_GR", "ja_JP", "zh_CN", "ko_KR", "he_IL", "bg_BG", "ar_AA", "hi_IN")
-GIVEN, FAMILY, PLACE, COUNTRY, STREET = range(len(LISTS))
+GIVEN, FAMILY, PLACE, COUNTRY, STREET, PLAIN = range(len(LISTS))
 
 
 @lru_cache(maxsize=128)
@@ -63,7 +63,7 @@ def faker(locale: str) -> Any:
 @lru_cache(maxsize=1)
 def lists() -> tuple[frozenset[str], ...]:
     """The words, in `normal` form, of Faker's given names, family names, places, countries and street words (LISTS)."""
-    found: dict[str, set[str]] = {name: set() for name in LISTS}
+    found: dict[str, set[str]] = {name: set() for name in LISTS[:PLAIN]}
     for locale in dict.fromkeys((*ABROAD, *OTHER_SCRIPTS)):
         for provider in faker(locale).get_providers():
             for attribute in dir(provider):
@@ -71,7 +71,42 @@ def lists() -> tuple[frozenset[str], ...]:
                 values = getattr(provider, attribute) if kind else ()
                 if kind and isinstance(values, (tuple, list, dict)):
                     found[kind] |= _words(values)
-    return tuple(frozenset(word for word in found[name] if len(word) > 1) for name in LISTS)
+    return tuple(frozenset(word for word in found[name] if len(word) > 1) for name in LISTS[:PLAIN])
+
+
+@lru_cache(maxsize=4)
+def dictionary(language: str) -> frozenset[str]:
+    """Plain words of a language, and of English, with their regular endings: the lemmas of spaCy's lemmatizers.
+
+    Those of packages that are not there are left out: then the data's own use of words has to do.
+    """
+    from spacy.lookups import Lookups
+    from spacy.util import get_package_path, is_package
+
+    from pipelines.scrub.presidio import TAGGERS
+
+    found: set[str] = set()
+    for package in sorted({TAGGERS[language], TAGGERS["en"]}):
+        if not is_package(package):
+            continue
+        for folder in sorted(get_package_path(package).glob("*/lemmatizer/lookups")):
+            lookups = Lookups().from_disk(folder)
+            if lookups.has_table("lemma_index"):
+                table = lookups.get_table("lemma_index")
+                for kind in ("noun", "verb", "adj"):
+                    for lemma in table.get(kind, ()):
+                        found |= _forms(lemma, kind)
+    # WordNet's nouns hold names too
+    return frozenset(word for word in found if word.isalpha() and len(word) > 1) - frozenset().union(*lists()[:STREET])
+
+
+def _forms(lemma: str, kind: str) -> set[str]:
+    """A lemma with its regular English endings."""
+    if kind == "adj":
+        return {lemma}
+    plural = lemma[:-1] + "ies" if lemma.endswith("y") else lemma + ("es" if lemma.endswith(("s", "x", "ch", "sh")) else "s")
+    stem = lemma.removesuffix("e")
+    return {lemma, plural, *((stem + "ing", stem + "ed") if kind == "verb" else ())}
 
 
 def _list_of(attribute: str) -> str:

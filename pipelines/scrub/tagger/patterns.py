@@ -3,7 +3,6 @@
 # Each line a pattern; grouped by what it plants.
 ENGLISH = r"""
 I am {someone} and I forgot my password.
-My name is {someone}.
 my name is {someone}, can you help me?
 Hello, {someone} here, calling about the {noun}.
 This is {title} {someone} speaking, with whom do I have the pleasure?
@@ -12,31 +11,19 @@ Dear {title} {family},
 Dear {given}, thanks for your {noun}.
 Best regards,\n{person}
 Cheers, {given}
-Kind regards\n\n{person}\n{role}\n{company}
 {someone} said that the {noun} was {quality}.
 "The {noun} is {quality}," says {someone}, the {role}.
 {someone} told {someone} about the {noun}.
 {someone} asked: "Is the {noun} {quality}?"
-{someone}: the {noun} is {quality}.
-{someone}: "Where have you been?"\n{someone}: "At {given}'s place."
-{given}: Hello!\n{given}: Hi {given}, how are you?
-A: What is your name? B: {someone}
 Agent: Who owns the account? Customer: {someone}
 Name on the card? {person}
 Your surname, please? {family}
-Could you change the holder's name to {title} {someone}?
 Please add my {kin} {someone} to the {noun}.
-My {kin} {someone} lives in {place}.
-My {kin}'s name is {someone} and my {kin} is called {someone}.
-It might be registered under {someone}.
-everyone calls me {given}
-They named the baby {given}.
 We listened to {someone} all day; {someone} is a great musician.
 The new record by {someone} is {quality}.
 A {noun} written by {someone} and produced by {someone} in {year}.
 {someone} and {someone} wrote the {noun} together.
 The {family} family moved to {place} in {year}.
-The {someone} {thing} is {quality}.
 {someone}'s {thing} is {quality}, but {family} never liked it.
 I never understood {someone}'s {noun}.
 Did you see {someone} on {day}?
@@ -52,7 +39,6 @@ The authors are {family}, {family} and {family}.
 {title} {family} travelled from {place} to {place} on {date}.
 Police in {place} arrested {person} on {day}.
 The {nrp} player {person} won in {place}.
-{person} studied {field} at the University of {place}.
 {person} was {quality} and everybody in {place} knew it.
 Written by {person}
 Directed by: {person}
@@ -80,7 +66,6 @@ Where are you from? {place}
 We are going to {place} in {month}.
 My {kin} moved from {place} to {place}.
 Is {place} worth a visit?
-{place} is {quality} in {month}!
 {place} and {place} signed the {noun} in {year}.
 The {noun} in {place} was {quality}.
 In {place} the {noun} is {quality}.
@@ -91,24 +76,17 @@ The {place} {thing} opens in {month}.
 I arrived in {place} this morning and leave for {place} on {day}.
 The {role} of {place} visited southern {place}.
 I live in {place}, {place}
-Carry me home to {place}, sang {person}.
-The film plays in {place}: {person} looks for {given}.
 Please send it to {address}
 Please send the {noun} to {address}, thank you.
-Please change my address to {address}.
-My new address is {address}
 Deliver to: {address}
 Ship it to {address} before {day}.
 Shipping address:\n{person}\n{address}
-Billing address: {person}\n  {line}\n  {place}\n  {postcode}
-Name: {person}\nAddress: {address}
 Name:   {person}\nStreet: {line}\nCity: {place}\nPhone: {phone}
 {person}\n{line}\n{place}\n{place} {postcode}
 {person}\n\n{line} {unit}\n {place}\n {place} {postcode}
 {person}\n{company}\n{address}
 {person}\n{role}\n{company}\n{address}\n{phone}
 {company}\n{address}
-{company}\n\n{address}\nTel: {phone}\nFax: {phone}
 >{person}\n>{company}\n>{line}\n>{place}\n>{place} {postcode}
 > {person}\n> {line}\n> {unit}\n> {place}\n> {place} {postcode}
 * {person}\n* {company}\n* {line} {unit}\n* {place}
@@ -117,64 +95,37 @@ Name:   {person}\nStreet: {line}\nCity: {place}\nPhone: {phone}
 {address}
 {line}
 {title} {person} {line} {unit} {place} {postcode}
-We meet at {line}, {place}.
 Let us meet at {address} at {time}.
-Meet us {date} at {company}, {line}, {place}
 The shop is at {address}. They have {nrp} food.
 The hotel is located at {address}
-The office of {company} is at {address}.
 The headquarters of {company}: {address}
-{person} lives at {line}, {place}.
 {person} lives in {street}.
 He used to live on {street} street.
 I lived in {address} for {num} years and now live in {address}.
-The station is on {street}.
-The tram stops at {street} St.
-Turn left at the corner of {street} and {street}.
-the corner of {street} St. and {street} St.
 The entrance is on {line}.
 Take me to {address} and call me when you are there.
-What is the address? It is {address}
 Where should we send it? User: {address}
-Return the {noun} to {address} if it is {quality}.
 Your letter from {address} came yesterday.
 My addresses are {address} and {address}.
-She gave {given} her address: {line}, {place}
-zip code: {postcode}
-My postcode is {postcode}
 ZIP {postcode}
-My ZIP code is {postcode}.
-Call me at {phone}
 Please call {phone} or write to us.
 You can reach {person} at {phone}.
-Nobody answers at {phone}.
-My number is {phone}
 my phone number: {phone}
 Phone: {phone}
-Phone:\n{phone}\n\nAddress:\n{address}
 Tel. {phone}, Fax {phone}
 tel: {phone}
 Mobile: {phone}\nOffice: {phone}
 {phone} (mobile)
 {phone} office\n{phone} fax
-{phone}-Home, {phone}-Work
-My registered number {phone} gets no messages.
-I got no text on {phone}, is it blocked?
-Stop sending texts to {phone}.
 WhatsApp {phone}
-Date: {date}\nName: {person}\nPhone: {phone}
 {person}\n{phone}
 {person}\n\n{role}\n\nPhone:\n{phone}\n\nWebsite:\nhttp://www.{word}.com/\n\nAddress:\n{address}.
 Could {title} {person} ring me on {phone} about the {noun}?
-My card number is {card}
 my card {card} was stolen
 Card: {card}
-card no. {card}
 Please block credit card {card} at once.
 I lost my card {card} in {place}.
 Has the payment with {card} gone through?
-What is the balance of {card}?
-Raise the limit of my card # {card} please.
 Charge it to {card}, expires {num}/{num}.
 credit card {card}, name {person}
 The number is {card}
@@ -186,42 +137,26 @@ The order {num} has not arrived.
 Invoice {num} of {date} is over {num} euros.
 Error code {num}: the {noun} is {quality}.
 Version {num}.{num}.{num} of {brand} is out.
-{brand} {num}.{num} supports {brand} and {brand}.
 {brand} is a {noun} for {brand}.
-{brand}: the {noun} of {company}
 The {brand} {thing} needs {brand} {num} or later.
 {company} and {company} merged in {year}.
-I work for {company}.
 I used to work at {company} as a {role}.
-{company} is a {nrp} {thing} company
 {company} spends a lot on the {noun}.
-{company}'s {noun} is {quality}.
-The {company} Orchestra was founded in {year}.
 Born on {date}.
 Her birthday is {date}, she is {num} years old.
 It has been {quality} since {date}.
 The meeting is on {day} at {time}.
 The {nrp} government met on {day}.
-We are {nrp}.
-I am {nrp} but I like {nrp} food.
-My social security number is {ssn}
 SSN {ssn}
 IBAN: {iban}
 Transfer it from {iban} to {iban}.
 The server {ip} is down.
-My driver's license is {num}
-SELECT {word} FROM {word} WHERE id = {num};
-DO NOT TOUCH THE {noun}!!!
 WHY IS THE {noun} {quality}?
 Why is the {noun} {quality}? Nobody knows.
-How do I change the {noun}?
 What does the {role} want?
 Can I talk to the {role}?
-The Big {thing} Theory, Guilty Secrets and Other Stories
-Words such as Freedom and Honour are not names.
 Experienced {role} with {num} years in {field}.
 Comedy, Drama, Science Fiction & Fantasy
-Treaty of the European Union, Article {num}
 The Act of {year} forbids the {noun}.
 Monday is a bad day for the {noun}.
 "{thing} of the {noun}", a song from {year}

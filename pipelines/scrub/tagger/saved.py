@@ -13,7 +13,7 @@ from pipelines.scrub.tagger.network import Network
 from pipelines.scrub.tagger.words import LISTS, SPECIAL, Lexicon
 
 WEIGHTS, FACTS = "tagger.safetensors", "tagger.json"
-FORMAT = 1  # of the folder; features and network belong to it
+FORMAT = 2  # of the folder; features and network belong to it
 
 
 def save(folder: Path, lexicon: Lexicon, network: Network, facts: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from random import Random
 from typing import NamedTuple
 
 from pipelines.scrub.tagger.patterns import PATTERNS
+from pipelines.scrub.tagger.phrases import CLAUSES, ENDS, OPENINGS
 from pipelines.scrub.tagger.values import Values
 
 LABEL = {
@@ -49,7 +50,9 @@ FILLERS = {
     "title": "Mr. Mrs. Ms. Dr. Mr Mrs Ms Dr Prof. Professor Sir Miss Herr Frau M. Mme Father",
     "nrp": (
         "German French Italian Chinese Slovenian American Russian Catholic Jewish Polish Canadian Japanese "
-        "Danish Mexican Indian"
+        "Danish Mexican Indian English Dutch Czech Croatian Swedish Norwegian Greek Turkish Spanish Portuguese Korean "
+        "Vietnamese Ukrainian Hungarian Romanian Finnish Irish Scottish Welsh Swiss Austrian Belgian Brazilian Egyptian "
+        "Israeli Arab Muslim Buddhist British European African Asian Australian Bulgarian Serbian Persian Latin"
     ),
     "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday monday Tues yesterday",
     "month": "January February March April May June July August September October November December",
@@ -75,16 +78,30 @@ class Writer:
     """Writes sentences for one language; the same seed writes the same."""
 
     def __init__(self, language: str, seed: str) -> None:
+        self.language = language
         self.random = Random(seed)  # noqa: S311  (reproducible, no secret)
+        self.clauses = CLAUSES.strip().split("\n")
         self.values = Values(language, self.random)
         self.patterns = PATTERNS[language] if language == "en" else PATTERNS[language] * 3 + PATTERNS["en"]
 
     def sentence(self) -> Planted:
         """A sentence or, now and then, two; some in lower case at the start, some without a full stop."""
-        pattern = self.random.choice(self.patterns)
+        pattern = self._pattern()
         if self.random.random() < 0.15:
-            pattern += self.random.choice((" ", "\n", "  ")) + self.random.choice(self.patterns)
-        return self.fill(pattern)
+            pattern += self.random.choice((" ", "\n", "  ")) + self._pattern()
+        sentence = self.fill(pattern)
+        small = sentence.text.lower()
+        if self.random.random() < 0.1 and len(small) == len(sentence.text):
+            return sentence._replace(text=small)
+        return sentence
+
+    def _pattern(self) -> str:
+        """One of the patterns, or a clause with an opening and an end."""
+        if self.random.random() < (0.4 if self.language == "en" else 0.1):
+            clause = self.random.choice(self.clauses)
+            pattern = self.random.choice(OPENINGS) + clause + self.random.choice(ENDS)
+            return pattern[0].upper() + pattern[1:] if self.random.random() < 0.7 else pattern
+        return self.random.choice(self.patterns)
 
     def fill(self, pattern: str) -> Planted:
         parts: list[str] = []

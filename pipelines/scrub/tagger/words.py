@@ -22,7 +22,8 @@ REACH = 5  # words on either side that the network sees
 AFFIX = 4096  # buckets for each kind of affix
 MARKS = ".,:;()[]<>@/-+\"'#&*!"
 SHAPES = 12 + len(MARKS)
-LISTS = ("given", "family", "place", "country", "street")
+LISTS = ("given", "family", "place", "country", "street", "word")
+NAMES = slice(0, 4)  # of the lists: given names to countries
 CLUES = 2 ** (len(LISTS) + 1)  # membership in each list, and use in lower case in the data
 LONGEST = 15
 SPECIAL = 8  # identities before the known words': edge, blank, number, mark, unknown
@@ -66,12 +67,6 @@ def shape(word: str) -> int:  # noqa: PLR0911  (a table of cases)
     return 9 if first.islower() else 10  # 10: a script without case
 
 
-def is_telling(token: str) -> bool:
-    """Whether a word may be part of a name or a number: it starts with a capital, a digit, or in a script without case."""
-    word = token.lstrip()
-    return bool(word) and word[0].isalnum() and not word[0].islower()
-
-
 @dataclass(frozen=True)
 class Lexicon:
     """What is known of words, as salted 32-bit digests of their `normal` form.
@@ -89,6 +84,20 @@ class Lexicon:
         """The first row of each slot in the table of vectors, then the number of rows."""
         sizes = (SPECIAL + len(self.known), AFFIX, AFFIX, AFFIX, 2 * SHAPES, CLUES, 2 * (LONGEST + 1))
         return (0, *(int(total) for total in np.cumsum(sizes)))
+
+    def is_telling(self, token: str) -> bool:
+        """Whether a word may be part of a name or a number.
+
+        It starts with a capital, a digit, or in a script without case; or a list of names has it, and no use as a plain word.
+        """
+        word = token.lstrip()
+        if not word or not word[0].isalnum():
+            return False
+        if not word[0].islower():
+            return True
+        own = digest(normal(word), self.salt)
+        named = len(word) > 2 and any(own in members for members in self.lists[NAMES])
+        return named and own not in self.common and own not in self.lists[-1]
 
     def features(self, token: str) -> tuple[int, ...]:
         """One value for each slot of a word (with the blanks before it)."""
