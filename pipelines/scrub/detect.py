@@ -105,7 +105,7 @@ class Detector:
 
 @lru_cache(maxsize=2)
 def _engine(privacy: Privacy, language: Language) -> Engine:
-    from pipelines.scrub import presidio
+    from pipelines.scrub.engine import presidio
 
     return Engine(presidio.load(privacy, language), privacy)
 

@@ -12,7 +12,7 @@ from pipelines.artifact import digest
 from pipelines.scrub import allow, audit
 from pipelines.scrub.audit import languages
 from pipelines.scrub.detect import Detector, Span, Undetected
-from pipelines.scrub.presidio import TAGGERS
+from pipelines.scrub.engine.presidio import TAGGERS
 from pipelines.scrub.remembered import Remembered
 from pipelines.scrub.spans import LITERAL, resolve
 from pipelines.scrub.workers import Map, workers

@@ -18,9 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from pipelines.scrub import presidio
-from pipelines.scrub.engine import Engine
-from pipelines.scrub.presidio import Presidio
+from pipelines.scrub.engine import Engine, presidio
+from pipelines.scrub.engine.presidio import Presidio
 from pipelines.spec import Privacy
 from tests.benchmarks import corpora
 

@@ -8,6 +8,7 @@ stands in two:
     validate    a quarter: thresholds, sizes and planted patterns were chosen by a tagger taught `teach`, on `validate`, or
                 the other way round, on synopses that come after those measured here, and on other people's names
     test        half: for the figures. The tagger that is tested is taught both of the others, nothing else being changed
+                (looked at twice: after the first look phone patterns, thresholds and copies were chosen anew on `validate`)
 
 "Un-taught" is the product's default: a tagger that sees no labelled text at all, so that all 1,500 are new to it; it is
 measured on the test half too. Scoring: tests/benchmarks/labelled.py.

@@ -6,8 +6,8 @@ import pytest
 from presidio_analyzer import Pattern, PatternRecognizer
 
 from pipelines.errors import UserError
-from pipelines.scrub import presidio
 from pipelines.scrub.detect import Detector, Span, Undetected, restore
+from pipelines.scrub.engine import presidio
 from pipelines.spec import Privacy, Rule
 
 PROSE = [

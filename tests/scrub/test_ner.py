@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import spacy
 
-from pipelines.scrub import presidio
 from pipelines.scrub.detect import Detector
-from pipelines.scrub.ner import Ner, Whole, tagger_of
+from pipelines.scrub.engine import presidio
+from pipelines.scrub.engine.ner import Ner, Whole, tagger_of
 from pipelines.spec import Privacy
 
 TEXTS = [

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.scrub import presidio
-from pipelines.scrub.engine import Engine
-from pipelines.scrub.local import in_a_word
-from pipelines.scrub.phones import Phones
-from pipelines.scrub.prefilter import Prefilter
-from pipelines.scrub.presidio import Presidio
+from pipelines.scrub.engine import Engine, presidio
+from pipelines.scrub.engine.local import in_a_word
+from pipelines.scrub.engine.phones import Phones
+from pipelines.scrub.engine.prefilter import Prefilter
+from pipelines.scrub.engine.presidio import Presidio
 from pipelines.spec import ENTITIES, Privacy, Rule
 
 RULES = (

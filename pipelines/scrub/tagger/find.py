@@ -1,13 +1,12 @@
 """The tagger at work: texts in, spans out."""
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.scrub.spans import Span, occurrences
+from pipelines.scrub.spans import Span
 from pipelines.scrub.tagger.names import STREET
 from pipelines.scrub.tagger.network import CLASSES, Network
 from pipelines.scrub.tagger.words import SLOTS, Batch, Ints, Lexicon, digest, normal, split
@@ -16,13 +15,13 @@ SCORE = 0.85  # Presidio's own for what its tagger finds
 FORMS = 200_000  # forms of words whose vectors are kept: some 30 MB
 # By how many nats a class may be behind "nothing" and still be taken: a name left costs more than a word too many (F2).
 # Chosen on tests/benchmarks/tagger.py's `validate` part and on technical text that no figure is measured on.
-MARGINS = (-0.5, -0.8, 0.0, 0.0)
+MARGINS = (-0.1, -0.8, -0.5, 0.0)
 WEAK = 0.8  # nats less that a name's neighbour needs
 PHONE, CARD = CLASSES.index("PHONE_NUMBER"), CLASSES.index("CREDIT_CARD")
 DIGITS = {PHONE: (5, 17), CARD: (11, 19)}  # how many a number has
 SMALL = re.compile(r"[^\W\d_A-Z]{1,2}\s+(?=\S)")  # "a", "of", "in": no name starts so, whatever the network says
 ADDRESS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")  # of a host
-LONG_NUMBER = re.compile(r"(?<![\w.])\d(?:[ -]?\d){11,18}(?![\w])(?!\.\d)")
+LONG_NUMBER = re.compile(r"(?<![\w.+])\d(?:[ -]?\d){11,18}(?![\w])(?!\.\d)")
 
 
 class Vocabulary:
@@ -70,7 +69,7 @@ class Finder:
         spans: list[list[Span]] = [[] for _ in texts]
         bases = batch.ends[np.array(batch.firsts, np.int64) - 1]
         for first, last, label in _runs(_agreed(labels, scores, places), batch):
-            number = bisect_right(batch.firsts, first) - 1
+            number = int(np.searchsorted(batch.firsts, first, "right")) - 1
             base = int(bases[number])
             start, end = int(batch.ends[first - 1]) - base, int(batch.ends[last]) - base
             span = _span(texts[number], start, end, label, self.vocabulary.lexicon)
@@ -117,11 +116,14 @@ def _agreed(labels: NDArray[np.int8], scores: NDArray[np.float32], places: Ints)
 def _again(text: str, found: Sequence[Span], lexicon: Lexicon) -> list[Span]:
     """Where the words of a person's full name stand alone in the same text."""
     words = {word for span in found if span.entity == "PERSON" for word in _names(text[span.start : span.end], lexicon)}
+    if not words:
+        return []
+    pattern = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(words))) + r")(?!\w)")
+    covered = [(span.start, span.end) for span in found]
     return [
-        Span(start, start + len(word), "PERSON", SCORE)
-        for word in sorted(words)
-        for start in occurrences(text, word)
-        if not any(span.start < start + len(word) and start < span.end for span in found)
+        Span(match.start(), match.end(), "PERSON", SCORE)
+        for match in pattern.finditer(text)
+        if not any(start < match.end() and match.start() < end for start, end in covered)
     ]
 
 

@@ -83,7 +83,7 @@ def dictionary(language: str) -> frozenset[str]:
     from spacy.lookups import Lookups
     from spacy.util import get_package_path, is_package
 
-    from pipelines.scrub.presidio import TAGGERS
+    from pipelines.scrub.engine.presidio import TAGGERS
 
     found: set[str] = set()
     for package in sorted({TAGGERS[language], TAGGERS["en"]}):

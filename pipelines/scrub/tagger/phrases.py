@@ -122,6 +122,19 @@ post code {postcode}, {place}
 ring {phone} for help
 {phone} does not work
 text {phone} or {phone}
+use {phone} instead
+a message from {phone}
+I called {phone} twice
+it was sent to {phone}
+they phoned from {phone}
+someone answers under {phone}
+dial {phone}, then wait
+my {kin} has {phone} now
+the line {phone} is {quality}
+your SMS to {phone} came
+is {phone} yours
+the {noun} went out to {phone} on {date}
+desk {phone}, mobile {phone}, home {phone}
 the fax {phone} is {quality}
 pay with {card}
 the card {card} was declined

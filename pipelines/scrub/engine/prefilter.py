@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from pipelines.scrub.local import in_a_word
+from pipelines.scrub.engine.local import in_a_word
 
 # what both packages read alike: no named lists, no set operations, no fuzzy matching, no inline flags, no possessive `++`
 _ESCAPE = r"\\(?:[dDwWsSbBnrtfv]|x[0-9a-fA-F]{2}|[1-9](?!\d)|[^a-zA-Z0-9])"

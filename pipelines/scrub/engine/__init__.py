@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pipelines.errors import SeqlineError
-from pipelines.scrub.context import Context
-from pipelines.scrub.local import Mailboxes, Words, outermost
-from pipelines.scrub.ner import tagger_of
-from pipelines.scrub.phones import Phones
-from pipelines.scrub.prefilter import Prefilter
-from pipelines.scrub.presidio import MUTED, Presidio
+from pipelines.scrub.engine.context import Context
+from pipelines.scrub.engine.local import Mailboxes, Words, outermost
+from pipelines.scrub.engine.ner import tagger_of
+from pipelines.scrub.engine.phones import Phones
+from pipelines.scrub.engine.prefilter import Prefilter
+from pipelines.scrub.engine.presidio import MUTED, Presidio
 from pipelines.scrub.spans import Span
 from pipelines.spec import Privacy
 
@@ -161,7 +161,7 @@ def _finder(recognizer: Any) -> Any:
     """What finds the same spans as a recognizer in less time; None if there is no such thing."""
     from presidio_analyzer.predefined_recognizers import PhoneRecognizer
 
-    if type(recognizer).__module__ == "pipelines.scrub.presidio" and recognizer.name == "MailboxRecognizer":
+    if type(recognizer).__module__ == "pipelines.scrub.engine.presidio" and recognizer.name == "MailboxRecognizer":
         return Mailboxes(recognizer)
     try:
         return Phones(recognizer) if type(recognizer) is PhoneRecognizer else None

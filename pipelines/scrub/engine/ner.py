@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.scrub.convolution import Convolution, Floats
+from pipelines.scrub.engine.convolution import Convolution, Floats
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
