@@ -170,7 +170,7 @@ def main() -> None:
     table += compare(
         "patterns, sparse, beside stock with NER", (loaded["patterns"][0], loaded["exact"][1]), patterns, sparse, 100
     )[:1]
-    table.append(on_two_cores(stanzas * 3))
+    table.append(on_two_cores(corpora.stanzas(1_200)))
     write(table)
 
 
