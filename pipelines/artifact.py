@@ -141,7 +141,13 @@ def make(kind: type[A], folder: Path, write: Callable[[Path], None], *, mode: in
     try:
         write(building)
         sha256 = seal(building)
-        building.replace(folder)
+        try:
+            building.replace(folder)
+        except OSError:
+            made = existing(kind, folder)  # by another process, at the same time
+            if made is None:
+                raise
+            return made
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return kind(folder, sha256)

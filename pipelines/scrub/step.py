@@ -12,9 +12,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from pipelines import artifact
 from pipelines.artifact import Clean, Raw, digest
-from pipelines.errors import UserError
+from pipelines.errors import GateClosed, UserError
 from pipelines.scrub import allow, audit, finding, replacing
 from pipelines.spec import Privacy
 
@@ -57,9 +59,11 @@ def scrub(
         forgotten: ids of records that must not come back.
         workers: processes that detect (by default one a core); the result does not depend on it.
 
+    A fast tagger that fails its gate on this data is not used: the level is then `exact`, and the run says so.
+
     Raises:
         UserError: a tagger is not installed, too many pairs had to be quarantined, or there is no key for the vault.
-        GateClosed: the fast tagger is not good enough on this data. Transient: a process died.
+        Transient: a process died.
     """
     if privacy.vault and keys.vault is None:
         raise UserError("privacy.vault: needs a key: set SEQLINE_VAULT_KEY, or turn the vault off")
@@ -78,7 +82,14 @@ def _scrub(
     raw: Raw, privacy: Privacy, forgotten: frozenset[str], folder: Path, private: Path, keys: Keys, workers: int
 ) -> None:
     pairs = raw.path / "pairs.parquet"
-    taggers = finding.distil(pairs, privacy, private, workers)
+    closed: tuple[str, ...] = ()
+    try:
+        taggers = finding.distil(pairs, privacy, private, workers)
+    except GateClosed as gate:
+        # what is slower and known is safer than to stop a schedule, or to trust a tagger that failed
+        closed, taggers, privacy = gate.reasons, {}, privacy.model_copy(update={"level": "exact"})
+        line = f"scrub: level exact instead of fast, {'; '.join(closed)}"
+        Console(stderr=True, soft_wrap=True).print(line, markup=False)
     placed = audit.samples(pairs, privacy)
     found = finding.find(pairs, privacy, taggers, placed, private, keys.trail, workers)
     applied = replacing.policy(privacy, found, taggers, folder / "policy")
@@ -98,6 +109,7 @@ def _scrub(
     facts = {
         "policy": digest(privacy),
         "level": privacy.level,
+        "instead_of_fast": closed,
         "rows": replaced.rows,
         "pairs": replaced.rows - replaced.reasons.total(),
         "quarantined": dict(sorted(replaced.reasons.items())),

@@ -122,6 +122,15 @@ def test_the_vault_gives_the_original_bytes_and_the_log_knows_who_was_there(tmp_
     assert trail.look_up(clean.path / "trail.parquet", KEYS.trail, "nobody@example.org") == []
 
 
+def test_a_tagger_that_fails_its_gate_is_not_used(tmp_path: Path) -> None:
+    nobody = [{"source": f"ticket {n}: the disk of host {n} is full", "target": f"disk full, {n}"} for n in range(60)]
+    clean = scrubbed(write(tmp_path, nobody), EXACT.model_copy(update={"level": "fast"}))
+    facts = json.loads((clean.path / "scrub.json").read_text())
+    assert facts["level"] == json.loads((clean.path / "policy" / "privacy.json").read_text())["level"] == "exact"
+    assert "real names" in facts["instead_of_fast"][0]
+    assert not list(clean.path.glob("policy/tagger-*"))
+
+
 def test_a_vault_without_a_key_is_refused(tmp_path: Path) -> None:
     folder = write(tmp_path, list(records(3)))
     data = Data.model_validate({"source": {"kind": "files", "paths": ["pairs.jsonl"]}})
