@@ -24,7 +24,7 @@ def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)  # an experiment's folder for files is relative to it
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     Registry(uri)
-    mlflow.set_tracking_uri(uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # set_tracking_uri would outlive this test
     return uri
 
 
