@@ -2,29 +2,17 @@
 
 import math
 import time
-from collections.abc import Sequence
 
 import aiohttp
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pipelines.errors import SeqlineError
+from pipelines.serving.exchange import Call, Output
 from pipelines.serving.supervisor import Supervisor
 from pipelines.serving.telemetry import Telemetry
 
 _JSON = {"Content-Type": "application/json"}
-
-
-class Output(BaseModel):
-    """An engine's answer to one text; `logprob` is the sum over its tokens."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    text: str
-    logprob: float
-    source_tokens: int
-    target_tokens: int
-    truncated: bool
 
 
 class _Outputs(BaseModel):
@@ -45,8 +33,8 @@ class Asking:
     def __init__(self, supervisor: Supervisor, telemetry: Telemetry, http: aiohttp.ClientSession) -> None:
         self._supervisor, self._telemetry, self._http = supervisor, telemetry, http
 
-    async def ask(self, version: str, texts: Sequence[str], seconds: float) -> list[Output]:
-        """The engine's answers to `texts`, one each, within `seconds`.
+    async def ask(self, version: str, call: Call, seconds: float) -> list[Output]:
+        """The engine's answers to the call's texts, one each, within `seconds`.
 
         Raises:
             Unanswered: the engine is away, late, broken or makes no sense.
@@ -60,18 +48,20 @@ class Asking:
             if seconds <= 0:
                 raise Unanswered("timeout")
             began = time.monotonic()
-            raw = await self._post(engine.url, texts, seconds)
+            raw = await self._post(engine.url, call, seconds)
             self._telemetry.engine(version).observe(time.monotonic() - began)
         try:
             outputs = _Outputs.model_validate_json(raw).outputs
         except ValidationError:
             raise Unanswered("garbled") from None
-        if len(outputs) != len(texts):
+        if len(outputs) != len(call.texts):
             raise Unanswered("garbled")
         return outputs
 
-    async def _post(self, url: str, texts: Sequence[str], seconds: float) -> bytes:
-        body = orjson.dumps({"inputs": texts, "deadline_ms": math.ceil(seconds * 1000)})
+    async def _post(self, url: str, call: Call, seconds: float) -> bytes:
+        body = orjson.dumps(
+            {"inputs": call.texts, "decoding": call.decoding.model_dump(), "deadline_ms": math.ceil(seconds * 1000)}
+        )
         timeout = aiohttp.ClientTimeout(seconds)
         try:
             async with self._http.post(f"{url}/generate", data=body, headers=_JSON, timeout=timeout) as answer:

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import aiohttp
 
@@ -18,11 +18,12 @@ from pipelines.errors import Transient
 from pipelines.rollout.store import Store
 from pipelines.scrub.detect import placeholders, restore
 from pipelines.serving import split
-from pipelines.serving.asking import Asking, Output, Unanswered
+from pipelines.serving.asking import Asking, Unanswered
+from pipelines.serving.exchange import Answered, Ask, Call, Output
 from pipelines.serving.guard import GuardDown, Guards
 from pipelines.serving.intake import Refused
 from pipelines.serving.journal import Journal
-from pipelines.serving.recording import Call, Recording
+from pipelines.serving.recording import Recording
 from pipelines.serving.routing import Routing
 from pipelines.serving.samples import Samples
 from pipelines.serving.supervisor import Engine, Fetch, Launch, Launcher, Supervisor, fetched
@@ -31,15 +32,6 @@ from pipelines.spec import Spec
 
 log = logging.getLogger("seqline.serving")
 MIRRORS = 8  # mirrored requests in flight; more are shed
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What the sender gets: `version` really made the outputs; the sender's own values are back in the texts."""
-
-    request: str
-    version: str
-    outputs: Sequence[Output]
 
 
 class Gateway:
@@ -120,7 +112,7 @@ class Gateway:
             "wanted": wanted.generation, "fused": self.routing.fused, "engines": self._supervisor.pids(), "pid": os.getpid(),
         }  # fmt: skip
 
-    async def generate(self, inputs: Sequence[str], user: str | None) -> Answered:
+    async def generate(self, ask: Ask) -> Answered:
         """Answer one request.
 
         Raises:
@@ -131,17 +123,17 @@ class Gateway:
         _ = self.routing.champion  # refuses at once when there is none
         self._in_flight += 1
         try:
-            return await self._split(await self._scrubbed(inputs, user))
+            return await self._split(await self._scrubbed(ask))
         finally:
             self._in_flight -= 1
 
-    async def _scrubbed(self, inputs: Sequence[str], user: str | None) -> Call:
-        key = user or "\0".join(inputs)
+    async def _scrubbed(self, ask: Ask) -> Call:
+        key = ask.user or "\0".join(ask.inputs)
         mac = hmac.digest(self._key, key.encode(), hashlib.sha256).hex()
-        call = Call(uuid.uuid4().hex, key, mac, time.monotonic())
+        call = Call(uuid.uuid4().hex, key, mac, time.monotonic(), ask.decoding)
         try:
             guard = self._guards.of(self.routing.champion)
-            scrubbed = await asyncio.wait_for(guard.scrub(inputs), self._timeout)
+            scrubbed = await asyncio.wait_for(guard.scrub(ask.inputs), self._timeout)
         except (GuardDown, TimeoutError):
             arm, version = self.routing.choose(key)
             self._recording.failed(call, arm, version, "guard")
@@ -172,7 +164,7 @@ class Gateway:
         """The champion answers for the canary. The event was the canary's, so nothing is recorded here."""
         champion = self.routing.champion
         try:
-            outputs = await self._asking.ask(champion, call.texts, self._timeout - call.seconds)
+            outputs = await self._asking.ask(champion, call, self._timeout - call.seconds)
         except Unanswered as error:
             raise _unanswered(error) from None
         return self._finish(call, champion, outputs)
@@ -180,7 +172,7 @@ class Gateway:
     async def _asked(self, call: Call, arm: split.Arm, version: str, seconds: float, *, shadow: bool = False) -> list[Output]:
         """Ask one version and record what came of it."""
         try:
-            outputs = await self._asking.ask(version, call.texts, seconds)
+            outputs = await self._asking.ask(version, call, seconds)
         except Unanswered as error:
             self._recording.failed(call, arm, version, error.reason, shadow=shadow)
             raise

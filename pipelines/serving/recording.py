@@ -2,32 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pipelines.rollout.store import Event
 from pipelines.serving import split
-from pipelines.serving.asking import Output
+from pipelines.serving.exchange import Call, Output
 from pipelines.serving.journal import Journal
 from pipelines.serving.samples import Pair, Samples
 from pipelines.serving.telemetry import Telemetry
 from pipelines.spec import Slo
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request on its way. `key` decides the arm, `arrived` is by time.monotonic, `texts` are scrubbed."""
-
-    request: str
-    key: str
-    user_hmac: str
-    arrived: float
-    texts: Sequence[str] = ()
-    values: Sequence[Mapping[str, str]] = ()
-
-    @property
-    def seconds(self) -> float:
-        """Since it arrived."""
-        return time.monotonic() - self.arrived
 
 
 class Recording:

@@ -27,20 +27,26 @@ from pipelines.spec.data import (
     SqlSource,
 )
 from pipelines.spec.privacy import ENTITIES, Privacy, Rule
+from pipelines.spec.rollout import Latency, Objective, Replay, Rollout, Slo, Stage
 from pipelines.spec.scoring import Decoding, Gate, Scoring
 from pipelines.spec.section import Language, Name, Percent, Section, Share
-from pipelines.spec.serving import Latency, Objective, Replay, Rollout, Serving, Slo, Stage
+from pipelines.spec.serving import Cache, Caps, Cost, Endpoint, Filters, Overload, Review, Serving
 from pipelines.spec.training import Architecture, Private, TokensSection, Training
 
 __all__ = [
     "ENTITIES",
     "Architecture",
+    "Cache",
+    "Caps",
     "CatalogsSource",
+    "Cost",
     "Curation",
     "Data",
     "DebianSource",
     "Decoding",
+    "Endpoint",
     "FilesSource",
+    "Filters",
     "Gate",
     "HubSource",
     "LabelsSource",
@@ -49,10 +55,12 @@ __all__ = [
     "Limits",
     "Name",
     "Objective",
+    "Overload",
     "Percent",
     "Privacy",
     "Private",
     "Replay",
+    "Review",
     "Rollout",
     "Rule",
     "Schedule",

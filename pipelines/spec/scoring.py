@@ -16,6 +16,14 @@ class Decoding(Section):
     """Exponent of the length by which a beam's score is divided."""
     no_repeat_ngram: int = Field(3, ge=0)
     """Sequences of this many tokens may not repeat; 0 turns it off."""
+    temperature: float = Field(0.0, ge=0, le=5)
+    """0 decodes by beam; above 0 draws each token, with logits divided by this."""
+    top_k: int = Field(0, ge=0)
+    """Draw from this many likeliest tokens; 0 means all."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Draw from the likeliest tokens that together have this probability."""
+    seed: int | None = Field(None, ge=0, lt=2**32)
+    """Same seed, same text; without one each answer draws, and tells, its own."""
 
 
 class Gate(Section):

@@ -1,0 +1,80 @@
+"""`slo` and `rollout`: what the gateway promises, and how a version takes over."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipelines.spec.section import Percent, Section, Share
+
+
+class Objective(Section):
+    objective: float = Field(gt=0, lt=1)
+    """Share of good requests promised."""
+
+
+class Latency(Objective):
+    target_ms: int = Field(ge=1)
+    """A slower answer is a bad one."""
+
+
+class Slo(Section):
+    window_days: int = Field(30, ge=1)
+    """Window of the error budget."""
+    availability: Objective = Objective(objective=0.99)
+    """Requests answered without an error."""
+    latency: Latency = Latency(objective=0.99, target_ms=1_000)
+    """Requests answered within the target."""
+    judged: Share = 0.25
+    """Share of requests whose answers the judge reads, alike in both arms. Its flags only compare canary and champion."""
+    judge_margin: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """The canary may be flagged more often than the champion by less than this share, at the last stage (before: as much wider
+    as the stage's burn is)."""
+
+
+class Stage(Section):
+    weight: Percent
+    """Share of the users, in percent."""
+    burn: float = Field(gt=1)
+    """The stage is left when a burn of this many times max(budget, the champion's own bad rate) is excluded."""
+
+
+class Replay(Section):
+    rate: float = Field(40, gt=0)
+    """Requests a second."""
+    users: int = Field(5_000, ge=1)
+    """Distinct senders (X-User)."""
+
+
+class Rollout(Section):
+    stages: tuple[Stage, ...] = (
+        Stage(weight=1, burn=50),
+        Stage(weight=5, burn=10),
+        Stage(weight=25, burn=4),
+        Stage(weight=50, burn=2),
+    )
+    """Shadow comes before these, approval and 100 % after."""
+    shadow_requests: int = Field(100, ge=1)
+    """Mirrored answers needed to leave shadow."""
+    stage_requests: int = Field(50, ge=1)
+    """Canary answers needed to leave a stage, whatever they prove."""
+    stage_seconds: float = Field(15, ge=0)
+    """Shortest time in a stage."""
+    approval_days: float = Field(7, gt=0)
+    """Days after which an unanswered gate is opened anew, on the evidence of that day."""
+    alpha: float = Field(0.01, gt=0, lt=0.5)
+    """Chance that a canary no worse than the champion is ever rolled back, all tests together."""
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Confidence with which a stage's burn must be excluded."""
+    approval: Literal["person", "gates"] = "person"
+    """Who opens the last gate: a person in the MLflow UI, or the gates alone."""
+    traffic: Literal["live", "replay"] = "live"
+    """`replay` sends held-out requests through the gateway while a rollout is open."""
+    replay: Replay = Replay()
+    """The replayed traffic."""
+
+    @model_validator(mode="after")
+    def stages_rise(self) -> "Rollout":
+        weights = [stage.weight for stage in self.stages]
+        if not weights or weights != sorted(set(weights)) or weights[-1] >= 100:
+            raise ValueError("stages must rise in weight and stay below 100")
+        return self
