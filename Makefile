@@ -29,7 +29,8 @@ down: setup ## stop them
 lint: setup ## ruff and mypy
 	@$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy
 
-BENCHMARKS := retrain scrub tagger pairs streaming flips curation
+BENCHMARKS := retrain scrub tagger pairs streaming flips curation \
+  serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving
 bench: $(BENCHMARKS:%=bench-%) ## all benchmarks; each has its own target: bench-scrub, bench-pairs, bench-retrain, ...
 
 bench-%: setup

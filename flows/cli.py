@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from flows import data
+from flows import data, keys
 from flows.audit import audit
+from flows.batch import batch
+from flows.export import export
 from flows.settings import Settings, spec_of
 from pipelines.errors import GateClosed, SeqlineError
 
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(highlight=False, soft_wrap=True)
 app.add_typer(data.app, name="data")
+app.add_typer(keys.app, name="keys")
 app.command()(audit)
+app.command()(batch)
+app.command()(export)
 complaints = Console(stderr=True, highlight=False, soft_wrap=True)
 
 NEARLY_NOTHING = 2**20  # bytes: with less, whatever failed has failed for want of space
@@ -123,11 +128,12 @@ def down() -> None:
 
 @app.command()
 def fetch(name: Name, version: str) -> None:
-    """Bring a version's verified files from the registry."""
+    """Bring a version's files from the registry: whole, and signed by the key that engines trust."""
     from pipelines.registry import Registry
 
     settings = Settings().apply()
-    console.print(Registry(settings.mlflow, settings.artifacts).fetch(name, version, settings.folder("live", name)).name)
+    registry, live = Registry(settings.mlflow, settings.artifacts), settings.folder("live", name)
+    console.print(registry.fetch(name, version, live, settings.signer).name)
 
 
 @app.command()

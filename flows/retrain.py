@@ -24,6 +24,7 @@ from flows.sole import Busy, sole
 from flows.zombies import bury_rivals
 from pipelines import artifact, dataset, encode, scoring, sources
 from pipelines.artifact import Artifact, Clean, Raw, Report
+from pipelines.decode import Reading
 from pipelines.errors import GateClosed, Transient
 from pipelines.registry import Candidate, Lineage, Registry, Version
 from pipelines.rollout import controller
@@ -111,7 +112,10 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     page = step("draw the data page", dataset.draw_page)(clean, pairs, tokens, work)
     weights = step("train", fit.fit)(tokens, spec.training, start, work)
     exported = step("export", export.export)(weights, spec.serving.quantisation, work, clean.path / "policy")
-    report = step("score", scoring.score)(exported, pairs, in_production, spec.scoring, spec.serving.decoding, work)
+    filtering = scoring.Filtering(spec.serving.filters, spec.task, spec.privacy.target_language or spec.privacy.language)
+    reading = Reading(spec.task, spec.privacy.language, spec.serving.long_inputs)
+    judged = step("score", scoring.score)
+    report = judged(exported, pairs, in_production, spec.scoring, spec.serving.decoding, work, filtering, reading)
     create_markdown_artifact((report.path / "report.md").read_text(), key=f"report-{spec.name}")
     passed(report)
     candidate = Candidate(
@@ -127,7 +131,7 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
         decoding=spec.serving.decoding.model_dump(mode="json"),
         lineage=lineage_of(spec, path, pointer, settings),
     )
-    version = step("register", registry.register)(spec.name, candidate)
+    version = step("register", registry.register)(spec.name, candidate, settings.signing_key)
     shutil.copyfile(path, work / "spec.yaml")
     controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
     receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,35 @@ START_SECONDS = 120.0
 
 
 def serve(name: str, settings: Settings) -> None:
-    """Run the gateway of `name`, its engines and its judge until SIGTERM.
+    """Run the gateway of `name`, its engines, its judge and its review until SIGTERM.
 
     Raises:
         UserError: its address is taken.
     """
+    from pipelines.rollout import status
+    from pipelines.serving import logs
+    from pipelines.serving.admin import Admin
     from pipelines.serving.server import serve as run
 
     path = find_spec(name, settings)
     spec = load(path)
     store = Store(settings.database)
     store.create()
-    with judge(spec, settings) as judge_url:
+    logs.set_up("gateway")
+
+    def rollback(why: str, by: str) -> str:
+        return status.rollback(store, spec.name, why, time.time(), by)
+
+    with review(spec, settings) as review_url, judge(spec, settings, review_url) as judge_url:
         run(
             spec,
             store,
             fetch=lambda version: fetch(spec.name, version, settings),
             key=settings.hmac_key,
             judge_url=judge_url,
+            review_url=review_url,
+            signer=settings.signer,
+            admin=Admin(settings.admin_key, rollback, spec.serving.admin),
         )
 
 
@@ -81,18 +92,36 @@ def stop(process: subprocess.Popen[str], patience: float = 30) -> None:
 
 
 @contextmanager
-def judge(spec: Spec, settings: Settings) -> Iterator[str]:
-    """The judge's own process; yields the address that takes pairs."""
-    command = [
-        *(sys.executable, "-m", "flows.judge", "--name", spec.name, "--database", settings.database),
-        *("--threshold", str(spec.scoring.judge_threshold), "--port", "0", "--parent", str(os.getpid())),
-    ]
-    log = settings.folder("logs") / f"judge-{spec.name}.log"
+def judge(spec: Spec, settings: Settings, review_url: str | None = None) -> Iterator[str]:
+    """The judge's own process; yields the address that takes pairs. What it flags goes to `review_url`."""
+    told = ["--database", settings.database, "--threshold", str(spec.scoring.judge_threshold)]
+    with taker("judge", [*told, *(["--review", review_url] if review_url else [])], spec, settings) as url:
+        yield url
+
+
+@contextmanager
+def review(spec: Spec, settings: Settings) -> Iterator[str | None]:
+    """The review's own process (MLflow would cost the gateway 400 MB); yields the address that takes samples.
+
+    None where the spec keeps none.
+    """
+    if not spec.serving.review.per_hour:
+        yield None
+        return
+    with taker("review", ["--per-hour", str(spec.serving.review.per_hour)], spec, settings) as url:
+        yield url
+
+
+@contextmanager
+def taker(kind: str, told: Sequence[str], spec: Spec, settings: Settings) -> Iterator[str]:
+    """`flows.KIND` in a process that takes pairs and ends with this one; yields its address."""
+    command = [sys.executable, "-m", f"flows.{kind}", "--name", spec.name, "--parent", str(os.getpid()), *told]
+    log = settings.folder("logs") / f"{kind}-{spec.name}.log"
     with child(command, log, settings, stdout=subprocess.PIPE) as process:
         assert process.stdout
         line = process.stdout.readline()
         if not line:
-            raise SeqlineError(f"the judge did not start: see {log.name} in the workspace's logs")
+            raise SeqlineError(f"the {kind} did not start: see {log.name} in the workspace's logs")
         yield f"http://127.0.0.1:{json.loads(line)['port']}/pairs"
 
 

@@ -5,6 +5,9 @@ SEQLINE_HOME          the workspace, `.seqline` in the project by default
 SEQLINE_DATABASE      the rollout database (SQLAlchemy URL)
 SEQLINE_HMAC_KEY      key of the senders' pseudonyms; by default made once and kept in the workspace
 SEQLINE_VAULT_KEY     key of the vault (64 hex digits), for specs with `privacy.vault`
+SEQLINE_ADMIN_KEY     opens the gateways' admin API; by default made once and kept in the workspace (run/admin.key)
+SEQLINE_SIGNING_KEY   path of the EC private key (PEM) that signs versions; by default made once and kept in the workspace
+SEQLINE_SIGNER        path of the public key (PEM) that engines trust, by default that of the signing key
 SEQLINE_SQL_NAME      SQLAlchemy URL of a `sql` source that says `url: env:NAME`
 SEQLINE_MLFLOW_UI     where people open MLflow
 MLFLOW_TRACKING_URI   the registry
@@ -20,6 +23,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipelines import signature
 from pipelines.errors import SeqlineError, UserError
 from pipelines.spec import Spec, load
 
@@ -53,6 +57,9 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, validation_alias="SEQLINE_DATABASE")
     hmac_key_hex: str | None = Field(None, validation_alias="SEQLINE_HMAC_KEY")
     vault_key_hex: str | None = Field(None, validation_alias="SEQLINE_VAULT_KEY")
+    admin_key_given: str | None = Field(None, validation_alias="SEQLINE_ADMIN_KEY")
+    signing_key_file: Path | None = Field(None, validation_alias="SEQLINE_SIGNING_KEY")
+    signer_file: Path | None = Field(None, validation_alias="SEQLINE_SIGNER")
     mlflow_url: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     mlflow_ui_url: str = Field("http://127.0.0.1:5000", validation_alias="SEQLINE_MLFLOW_UI")
 
@@ -85,13 +92,22 @@ class Settings(BaseSettings):
         """The key of the senders' pseudonyms: 32 bytes, made on first use."""
         if self.hmac_key_hex:
             return bytes.fromhex(self.hmac_key_hex)
-        path = self.folder("run") / "hmac.key"
+        return bytes.fromhex(self._made_once("hmac.key"))
+
+    @cached_property
+    def admin_key(self) -> str:
+        """What opens the admin API: the one given, or one made on first use and kept in run/admin.key."""
+        return self.admin_key_given or self._made_once("admin.key")
+
+    def _made_once(self, name: str) -> str:
+        """32 random bytes in hex, kept in the workspace for its owner's eyes."""
+        path = self.folder("run") / name
         try:
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
                 stream.write(secrets.token_hex(32))
         except FileExistsError:
             pass
-        return bytes.fromhex(path.read_text())
+        return path.read_text()
 
     @property
     def vault_key(self) -> bytes | None:
@@ -109,6 +125,33 @@ class Settings(BaseSettings):
         if len(key) != 32:
             raise UserError("SEQLINE_VAULT_KEY: must be 64 hex digits: make one with `openssl rand -hex 32`")
         return key
+
+    @cached_property
+    def signing_key(self) -> Path:
+        """The private key that signs what is registered: the one given, or the workspace's own, made on first use."""
+        if self.signing_key_file:
+            return self.signing_key_file.resolve()
+        path = self.folder("run") / "signing.key"
+        signature.make_key(path)
+        return path
+
+    @cached_property
+    def signer(self) -> Path:
+        """The public key that signed what may be served: the one given, or that of the signing key, written beside the
+        workspace's own (run/signing.pub).
+
+        Raises:
+            UserError: the signing key is none that can sign.
+        """
+        if self.signer_file:
+            return self.signer_file.resolve()
+        pem = signature.public_pem(self.signing_key)
+        path = self.folder("run") / "signing.pub"
+        if not path.is_file() or path.read_bytes() != pem:
+            fresh = path.with_name(f".{path.name}.{os.getpid()}")
+            fresh.write_bytes(pem)
+            fresh.replace(path)
+        return path
 
     @property
     def source_urls(self) -> dict[str, str]:

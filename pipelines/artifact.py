@@ -19,6 +19,8 @@ from pydantic import BaseModel
 from pipelines.errors import SeqlineError
 
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"
+"""Beside the manifest, in a registered version: who vouches for it (pipelines/signature.py). The manifest does not list it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def file_sha256(path: Path) -> str:
 
 def seal(folder: Path) -> str:
     """Write the manifest of `folder` (every file's sha256, paths relative, sorted) and return the manifest's own digest."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    besides = {folder / MANIFEST, folder / SIGNATURE}
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p not in besides)
     manifest = {"files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in files}}
     path = folder / MANIFEST
     with path.open("w") as stream:
@@ -99,11 +102,17 @@ def seal(folder: Path) -> str:
     return file_sha256(path)
 
 
-def verify(folder: Path, sha256: str | None = None) -> str:
+def verify(folder: Path, sha256: str | None = None, *, signer: Path | None = None) -> str:
     """Check `folder` against its manifest, byte by byte, and return the manifest's digest.
 
+    Args:
+        sha256: what the manifest's digest must be.
+        signer: a public key (PEM): the manifest and every file must be those that its owner signed.
+
     Raises:
-        Corrupt: naming the first file that is missing, changed or unexpected (or the manifest itself).
+        Corrupt: naming the first file that is missing, changed or unexpected (or the manifest itself); with `signer`, also a
+            folder that is not signed, or not by this key.
+        UserError: `signer` is not a public key.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -111,16 +120,31 @@ def verify(folder: Path, sha256: str | None = None) -> str:
     found = file_sha256(path)
     if sha256 is not None and found != sha256:
         raise Corrupt(f"{folder.name}/{MANIFEST}: sha256 is {found[:12]}, expected {sha256[:12]}")
-    expected: dict[str, str] = json.loads(path.read_text())["files"]
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p != path}
+    expected = _listed(path)
+    besides = {path, folder / SIGNATURE}
+    present = {
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if (p.is_file() or p.is_symlink()) and p not in besides
+    }
     for name in sorted(expected.keys() | present):
         if name not in present:
             raise Corrupt(f"{folder.name}/{name}: missing")
         if name not in expected:
             raise Corrupt(f"{folder.name}/{name}: not in the manifest")
-        if file_sha256(folder / name) != expected[name]:
+        if not (folder / name).is_file() or file_sha256(folder / name) != expected[name]:
             raise Corrupt(f"{folder.name}/{name}: the bytes changed since the folder was sealed")
+    if signer:
+        from pipelines import signature  # it brings cryptography, which most who verify do without
+
+        signature.refuse_differences(folder.name, expected | {MANIFEST: found}, signature.signed_files(folder, signer))
     return found
+
+
+def _listed(manifest: Path) -> dict[str, str]:
+    try:
+        files = json.loads(manifest.read_bytes())["files"]
+        return {str(name): str(sha256) for name, sha256 in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Corrupt(f"{manifest.parent.name}/{MANIFEST}: not a manifest") from None
 
 
 def existing(kind: type[A], folder: Path) -> A | None:

@@ -54,6 +54,21 @@ def gate_table(gate: Json) -> str:
     return "\n".join(lines)
 
 
+def filters_table(scores: Json) -> str:
+    """Markdown: a row a filter of serving, with the share of good answers (held-out references) that it doubts."""
+    found: Json = scores.get("filters", {})
+    if not found:
+        return "Not measured."
+
+    def percent(measured: Json) -> str:
+        low, high = measured["interval"]
+        return f"{measured['value']:.1%} [{low:.1%}, {high:.1%}]"
+
+    lines = [_row(["filter", "action", "good answers doubted", "this model's answers doubted"]), _row(["---"] * 4)]
+    lines += [_row([name, f["action"], percent(f["references"]), percent(f["outputs"])]) for name, f in found.items()]
+    return "\n".join(lines)
+
+
 def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
 
@@ -138,6 +153,10 @@ On {facts.scores.get("n", "?")} held-out pairs, in brackets the {confidence:.0%}
 Gate:
 
 {gate_table(facts.gate)}
+
+Filters of serving, on the same pairs:
+
+{filters_table(facts.scores)}
 
 ## Limits
 - It writes fluent text that its input may not support: see the judge's share of flagged outputs in report/scores.json.

@@ -13,7 +13,7 @@ from pipelines.registry import package
 from pipelines.registry.approval import ACCEPTED, APPROVER, EVIDENCE, verdict_of
 from pipelines.registry.connect import asking
 from pipelines.registry.records import PRODUCTION, Entry, Version
-from pipelines.registry.versions import MANIFEST, MODEL, Versions
+from pipelines.registry.versions import MANIFEST, MODEL, SIGNER, Versions
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -92,6 +92,7 @@ class Memory(Versions):
             "scrub": self._file(version, package.SCRUB),
             "export": version.manifest,
             "manifest": found.tags.get(MANIFEST),
+            "signer": found.tags.get(SIGNER),
             "production": self._approval(version),
         }
 

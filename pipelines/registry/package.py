@@ -1,4 +1,4 @@
-"""The folder that becomes a version: pyfunc model, export, report, policy, lineage, card, and last the manifest."""
+"""The folder that becomes a version: pyfunc model, signed export, report, policy, lineage, card, and last the manifest."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from pipelines import artifact
+from pipelines import artifact, signature
 from pipelines.errors import SeqlineError
 from pipelines.registry import card
 from pipelines.registry.records import Candidate
@@ -22,6 +22,7 @@ LINEAGE = "lineage/lineage.json"
 SPEC = "lineage/spec.json"
 DATA = "lineage/data.dvc"
 CARD = "README.md"
+SIGNATURE = f"{EXPORT}/{artifact.SIGNATURE}"
 CODE = "pyfunc_model.py"
 REQUIRED = (f"{EXPORT}/{artifact.MANIFEST}", GATE, SCRUB, POLICY, LINEAGE, SPEC, DATA, CARD, "MLmodel")
 RUNTIME = ("ctranslate2", "mlflow", "numpy", "pandas", "pydantic", "tokenizers", "transformers")
@@ -53,8 +54,8 @@ def _json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def write(folder: Path, name: str, candidate: Candidate, told: card.Facts, run_id: str) -> str:
-    """Fill `folder` (which must not exist) and seal it; return the digest of its manifest.
+def write(folder: Path, name: str, candidate: Candidate, told: card.Facts, run_id: str, signing_key: Path) -> str:
+    """Fill `folder` (which must not exist), sign its export and seal it; return the digest of its manifest.
 
     The large files are links until MLflow copies them.
     """
@@ -62,6 +63,7 @@ def write(folder: Path, name: str, candidate: Candidate, told: card.Facts, run_i
         warnings.simplefilter("ignore")  # MLflow warns about the type hints of its own classes
         _pyfunc(folder, candidate, run_id)
     _link(candidate.export.path, folder / EXPORT)
+    signature.sign(candidate.export.path, signing_key, folder / SIGNATURE)
     _link(candidate.report.path, folder / "report", artifact.MANIFEST)
     _link(candidate.page.path, folder / "data", artifact.MANIFEST)
     lineage = asdict(candidate.lineage) | {

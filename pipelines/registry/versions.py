@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import artifact
+from pipelines import artifact, signature
 from pipelines.errors import GateClosed, SeqlineError, Transient
 from pipelines.registry import card, package
 from pipelines.registry.connect import Connection, asking
@@ -26,6 +26,7 @@ KEY = "seqline.key"
 MANIFEST = "seqline.manifest"
 EXPORT = "seqline.export"
 GATE = "seqline.gate"
+SIGNER = "seqline.signer"
 STATE = "seqline.state"
 DESCRIPTION_CHARS = 5_000  # the column's width in MLflow's schema
 BATCH = 100  # params that MLflow takes at once
@@ -33,10 +34,12 @@ BATCH = 100  # params that MLflow takes at once
 
 class Versions(Connection):
     @asking
-    def find(self, name: str, key: str) -> Version | None:
-        """Return the usable version registered for the content key `key`, if any."""
+    def find(self, name: str, key: str, signer: str | None = None) -> Version | None:
+        """Return the usable version registered for the content key `key`, if any; with `signer`, one that it signed."""
         for found in self._search(f"name = '{name}' and tags.`{KEY}` = '{key}'"):
             version = _version(found)
+            if signer and found.tags.get(SIGNER) != signer:
+                continue  # engines refuse it: what is registered again is signed again
             try:
                 self.usable(name, version.version)
             except Transient:
@@ -52,49 +55,56 @@ class Versions(Connection):
         return _version(self.client.get_model_version(name, number))
 
     @asking
-    def register(self, name: str, candidate: Candidate) -> Version:
+    def register(self, name: str, candidate: Candidate, signing_key: Path) -> Version:
         """Return the version of `candidate`, making it unless it is there. Killed anywhere, it can be called again.
+
+        Args:
+            signing_key: the EC private key (PEM) that signs its export. One that is there unsigned, or signed by another
+                key, does not count: engines refuse it.
 
         Raises:
             GateClosed: the candidate's gate record is not a passed one: such a model is no candidate for production.
             artifact.Corrupt: the export is not the one that was sealed.
+            UserError: the key is none that can sign.
         """
         told = package.facts(candidate)
         if not told.gate["passed"]:
             raise GateClosed(f"{name}: the gate is closed", [r["rule"] for r in told.gate["rules"] if not r["passed"]])
         artifact.verify(candidate.export.path, candidate.export.sha256)
+        signer = signature.fingerprint_of(signing_key)
         with self.alone("register"):
-            found = self.find(name, candidate.key)
+            found = self.find(name, candidate.key, signer)
             if found:
                 return found
             experiment = self._experiment(name)
             self._sweep(experiment, candidate.key)
             run = self.client.create_run(experiment, tags={KEY: candidate.key}, run_name=f"{name}-{candidate.key[:8]}")
             try:
-                manifest = self._log(run.info.run_id, name, candidate, told)
+                tags = self._log(run.info.run_id, name, candidate, told, signing_key) | {SIGNER: signer}
             except BaseException:
                 self._discard(run.info.run_id)
                 raise
-            return self._create(name, run.info.run_id, candidate, told, manifest)
+            return self._create(name, run.info.run_id, candidate, told, tags)
 
-    def _log(self, run_id: str, name: str, candidate: Candidate, told: card.Facts) -> str:
+    def _log(self, run_id: str, name: str, candidate: Candidate, told: card.Facts, signing_key: Path) -> dict[str, str]:
+        """Write all of a version to its run; return the version's tags."""
         from mlflow.entities import Metric, Param, RunTag
 
         with tempfile.TemporaryDirectory() as scratch:
-            manifest = package.write(Path(scratch) / MODEL, name, candidate, told, run_id)
+            manifest = package.write(Path(scratch) / MODEL, name, candidate, told, run_id, signing_key)
             self.client.log_artifacts(run_id, str(Path(scratch) / MODEL), MODEL)
         params = [Param(key, value) for key, value in package.params(candidate.lineage.spec)]
         now = int(time.time() * 1000)
         metrics = [Metric(key, value, now, 0) for key, value in package.metrics(told)]
-        tags = [RunTag(key, value) for key, value in _tags(candidate, manifest).items()]
+        tags = _tags(candidate, manifest)
         for start in range(0, len(params), BATCH):
             self.client.log_batch(run_id, params=params[start : start + BATCH])
-        self.client.log_batch(run_id, metrics=metrics, tags=tags)
+        self.client.log_batch(run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
         self.client.log_inputs(run_id, [package.data_input(name, candidate, told)])
         self.client.set_terminated(run_id)
-        return manifest
+        return tags
 
-    def _create(self, name: str, run_id: str, candidate: Candidate, told: card.Facts, manifest: str) -> Version:
+    def _create(self, name: str, run_id: str, candidate: Candidate, told: card.Facts, tags: dict[str, str]) -> Version:
         self._model(name)
         # A server's pages read files from `mlflow-artifacts:` only, not through `runs:`; a local path would name this machine.
         root = str(self.client.get_run(run_id).info.artifact_uri)
@@ -102,7 +112,7 @@ class Versions(Connection):
             name,
             source=f"{root}/{MODEL}" if root.startswith("mlflow-artifacts:") else f"runs:/{run_id}/{MODEL}",
             run_id=run_id,
-            tags=_tags(candidate, manifest) | {STATE: "registered"},
+            tags=tags | {STATE: "registered"},
             description=clipped(card.summary(candidate.task, told, candidate.lineage)),
         )
         return _version(made)
@@ -144,18 +154,21 @@ class Versions(Connection):
         return files
 
     @asking
-    def fetch(self, name: str, version: str, live: Path) -> Path:
+    def fetch(self, name: str, version: str, live: Path, signer: Path | None = None) -> Path:
         """Return the folder live/VERSION with the version's sealed Export, downloading it unless it is there and whole.
+
+        Args:
+            signer: the public key (PEM) that must have signed it; without one (to read, not to serve) the manifest suffices.
 
         Raises:
             SeqlineError: the version is not usable.
-            artifact.Corrupt: what came is not what was registered.
+            artifact.Corrupt: what came is not what was registered, or not what `signer` signed.
         """
         self.usable(name, version)
         wanted = self.version(name, version)
         target = live / version
         try:
-            artifact.verify(target, wanted.manifest)
+            artifact.verify(target, wanted.manifest, signer=signer)
         except artifact.Corrupt:
             pass
         else:
@@ -163,7 +176,7 @@ class Versions(Connection):
         live.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{version}.", dir=live) as scratch:
             came = Path(self.client.download_artifacts(wanted.run_id, f"{MODEL}/{package.EXPORT}", scratch))
-            artifact.verify(came, wanted.manifest)
+            artifact.verify(came, wanted.manifest, signer=signer)
             if target.exists():
                 target.replace(Path(scratch) / "broken")
             came.replace(target)

@@ -168,6 +168,8 @@ def fold(evidence: Evidence, events: Iterable[Event]) -> Evidence:
             continue
         share, exact = evidence.share(event.at, event.kind)
         known = {name: good for name, good in event.slis.items() if name in slis}
+        if not known:
+            continue  # feedback, say: no SLI of a rollout, and no half of a mirrored pair
         if event.shadow or share == 0:
             _mirror(event, known, slis, users, halves)
         if event.shadow:

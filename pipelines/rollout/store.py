@@ -2,7 +2,7 @@
 
 Any SQLAlchemy URL; SQLite by default. It holds no text of any request. Gateways append events and read the route; the
 controller reads events and, in one transaction a tick, writes its decision, its offsets, the route and an outbox of effects
-on the registry. `status` and `rollback` need this module and nothing heavier.
+on the registry. `status` and `rollback` need this module and nothing heavier. It also holds the hashes of the API keys.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ events = sa.Table(
     sa.Column("request", sa.String(64), nullable=False),
     sa.Column("user_hmac", sa.String(64), nullable=False),
     sa.Column("arm", sa.String(8), nullable=False),
-    sa.Column("version", sa.String(16), nullable=False),
+    sa.Column("version", sa.String(80), nullable=False),
     sa.Column("shadow", sa.Boolean, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("slis", sa.JSON, nullable=False),
@@ -41,8 +41,8 @@ routes = sa.Table(
     metadata,
     sa.Column("name", sa.String(63), primary_key=True),
     sa.Column("generation", sa.Integer, nullable=False),
-    sa.Column("champion", sa.String(16)),
-    sa.Column("canary", sa.String(16)),
+    sa.Column("champion", sa.String(80)),
+    sa.Column("canary", sa.String(80)),
     sa.Column("weight", sa.Float, nullable=False),
     sa.Column("shadow", sa.Boolean, nullable=False),
     sa.Column("salt", sa.String(64), nullable=False),
@@ -54,8 +54,8 @@ rollouts = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("name", sa.String(63), nullable=False, index=True),
-    sa.Column("version", sa.String(16), nullable=False),
-    sa.Column("champion", sa.String(16)),
+    sa.Column("version", sa.String(80), nullable=False),
+    sa.Column("champion", sa.String(80)),
     sa.Column("state", sa.JSON, nullable=False),
     sa.Column("offsets", sa.JSON, nullable=False),
     sa.Column("outcome", sa.String(16)),
@@ -91,6 +91,19 @@ outbox = sa.Table(
     sa.Column("effect", sa.String(16), nullable=False),
     sa.Column("payload", sa.JSON, nullable=False),
     sa.Column("done_at", sa.Float),
+)
+
+# The API keys of gateways: pipelines/serving/keys.py. No key can be made from what stands here.
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False, index=True),
+    sa.Column("holder", sa.String(63), nullable=False),
+    sa.Column("requests_per_minute", sa.Integer),
+    sa.Column("admin", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("revoked_at", sa.Float),
 )
 
 

@@ -5,30 +5,52 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import artifact, spec
 from pipelines.artifact import Dataset, Export, Report
+from pipelines.decode import Reading
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
+    from pipelines.decode import Answer
     from pipelines.scoring.measure import HeldOut
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 SAMPLES = 10  # outputs shown in the report
 CHUNK = 128  # sources decoded between two moves of the progress bar
 THREADS = 4
 
+CUT = Reading("text2text", long_inputs="cut")
+
+
+@dataclass(frozen=True)
+class Filtering:
+    """What serving will do with the answers of a `task`, which are in `language`."""
+
+    filters: spec.Filters
+    task: str
+    language: str
+
 
 def score(
-    export: Export, dataset: Dataset, champion: Path | None, scoring: spec.Scoring, decoding: spec.Decoding, out: Path
+    export: Export,
+    dataset: Dataset,
+    champion: Path | None,
+    scoring: spec.Scoring,
+    decoding: spec.Decoding,
+    out: Path,
+    filtering: Filtering | None = None,
+    reading: Reading = CUT,
 ) -> Report:
     """Decode the test split with `export` (and with the `champion`'s Export folder, if there is one) and judge the outputs.
 
     The report holds scores.json, gate.json, report.md, PNG plots and outputs.parquet (id, output); all of it is scrubbed
-    text, and the same input gives the same bytes. A report that exists is returned at once.
+    text, and the same input gives the same bytes. A report that exists is returned at once. With `filtering` it also says how
+    often each of serving's filters doubts the references, which are good. Sources longer than the model reads are read as
+    `reading` says, which is as in serving (where serving refuses them, they are cut).
 
     Raises:
         UserError: the test split has fewer than two pairs.
@@ -37,31 +59,54 @@ def score(
     rival = artifact.existing(Export, champion) if champion else None
     if champion and rival is None:
         raise artifact.Corrupt(f"{champion.name}: no {artifact.MANIFEST}: the champion's folder was never completed")
-    key = artifact.digest("score", CODE_VERSION, export, dataset, rival, scoring, decoding)
+    key = artifact.digest(
+        "score",
+        CODE_VERSION,
+        export,
+        dataset,
+        rival,
+        scoring,
+        decoding,
+        astuple(reading),
+        *(astuple(filtering) if filtering else ()),
+    )
 
     def write(folder: Path) -> None:
-        _write(folder, export, dataset, rival, scoring, decoding)
+        _write(folder, export, dataset, rival, scoring, decoding, filtering, reading)
 
     return artifact.make(Report, out / f"report-{key[:16]}", write)
 
 
 def _write(
-    folder: Path, export: Export, dataset: Dataset, champion: Export | None, scoring: spec.Scoring, decoding: spec.Decoding
+    folder: Path,
+    export: Export,
+    dataset: Dataset,
+    champion: Export | None,
+    scoring: spec.Scoring,
+    decoding: spec.Decoding,
+    filtering: Filtering | None,
+    reading: Reading,
 ) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from pipelines.scoring import gate, measure, plots, report
+    from pipelines.scoring import filtered, gate, measure, plots, report
 
     test, training_targets = _read(dataset)
-    outputs = _decode(export.path, "this model", test.sources, decoding)
+    decoded = _decode(export.path, "this model", test.sources, decoding, reading)
+    outputs = [answer.text for answer in decoded]
     answers = {"model": outputs}
     if champion:
         same = champion.sha256 == export.sha256
-        answers["champion"] = outputs if same else _decode(champion.path, "the champion", test.sources, decoding)
+        theirs = decoded if same else _decode(champion.path, "the champion", test.sources, decoding, reading)
+        answers["champion"] = [answer.text for answer in theirs]
     answers |= measure.baselines(test, outputs, training_targets, scoring)
 
     scores = measure.measure(test, answers, scoring)
+    if filtering:
+        finished = [answer.finished for answer in decoded]
+        policy = export.path / "policy"
+        scores["filters"] = filtered.rates(test, outputs, finished, filtering, policy, scoring.confidence)
     rules = gate.gate(scores, scoring.gate)
     verdict = {"passed": all(rule.passed for rule in rules), "rules": [asdict(rule) for rule in rules]}
     _dump(folder / "scores.json", scores)
@@ -87,17 +132,19 @@ def _read(dataset: Dataset) -> "tuple[HeldOut, list[str]]":
     return HeldOut(table["id"], table["source"], table["target"]), targets
 
 
-def _decode(folder: Path, who: str, sources: Sequence[str], decoding: spec.Decoding) -> list[str]:
+def _decode(folder: Path, who: str, sources: Sequence[str], decoding: spec.Decoding, reading: Reading) -> "list[Answer]":
     from rich.console import Console
     from rich.progress import track
 
     from pipelines.decode import Decoder
 
+    if reading.long_inputs == "refuse":
+        reading = replace(reading, long_inputs="cut")
     decoder = Decoder(folder, threads=min(THREADS, os.cpu_count() or 1))
     starts = range(0, len(sources), CHUNK)
     quiet = not sys.stderr.isatty()
     bar = track(starts, f"decoding {len(sources)} test sources with {who}", console=Console(stderr=True), disable=quiet)
-    return [answer.text for start in bar for answer in decoder.generate(sources[start : start + CHUNK], decoding)]
+    return [answer for start in bar for answer in decoder.answer(sources[start : start + CHUNK], decoding, reading)]
 
 
 def _dump(path: Path, content: object) -> None:

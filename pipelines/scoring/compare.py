@@ -66,13 +66,13 @@ def difference(
     return mean(a - b, confidence=confidence, resamples=resamples, seed=seed)
 
 
-def share(hits: int, n: int, *, confidence: float = 0.95) -> Estimate:
-    """The share `hits / n` (0 to 1) with its exact interval.
+def share(hits: int, n: int, *, confidence: float = 0.95, method: Literal["exact", "wilson"] = "exact") -> Estimate:
+    """The share `hits / n` (0 to 1) with its interval: exact (never too narrow), or Wilson's (right on average).
 
     Raises:
         ValueError: n is 0, or hits lies outside 0..n.
     """
-    interval = stats.binomtest(hits, n).proportion_ci(confidence, method="exact")
+    interval = stats.binomtest(hits, n).proportion_ci(confidence, method=method)
     return Estimate(hits / n, float(interval.low), float(interval.high), n)
 
 

@@ -56,6 +56,7 @@ def markdown(
         "![scores](scores.png)", "", "![differences](differences.png)", "",
         "## Slices by length of the source", "", *_slice_table(scores, metric), "",
         "## Judge and leaks", "", *_judge_table(scores), "",
+        "## Filters of serving", "", *_filter_table(scores), "",
         f"## {len(samples)} outputs, chosen by hash", "", *_sample_lines(samples),
     ]  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
@@ -109,6 +110,17 @@ def _judge_table(scores: Mapping[str, Any]) -> list[str]:
         f"of the references {leaks['references']['count']}; outputs with a placeholder that it lacks: "
         f"{leaks['placeholders']['count']}.",
     ]  # fmt: skip
+
+
+def _filter_table(scores: Mapping[str, Any]) -> list[str]:
+    if not scores.get("filters"):
+        return ["Not measured."]
+    rows = ["| filter | an answer it doubts | references (false alarms) | outputs of this model |", "|---|---|---:|---:|"]
+    shown = {"off": "goes out", "flag": "is marked", "redact": "is redacted", "refuse": "is withheld"}
+    return rows + [
+        f"| {name} | {shown[found['action']]} | {_percent(found['references'])} | {_percent(found['outputs'])} |"
+        for name, found in scores["filters"].items()
+    ]
 
 
 def _sample_lines(samples: Sequence[tuple[str, str, str]]) -> list[str]:

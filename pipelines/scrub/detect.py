@@ -15,7 +15,7 @@ from pipelines.scrub.engine import Engine, Undetected
 from pipelines.scrub.spans import Scrubbed, Span, agree, lookalikes, placeholders, replace, restore
 from pipelines.spec import Language, Privacy
 
-__all__ = ["Detector", "Scrubbed", "Span", "Undetected", "placeholders", "restore"]
+__all__ = ["Detector", "Scrubbed", "Span", "Undetected", "applied", "placeholders", "restore"]
 
 REMEMBERED = 4_096  # texts whose spans a detector keeps: by hash, as offsets, never the text
 SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -101,6 +101,14 @@ class Detector:
         """Each text for itself, all found in one pass."""
         found = zip(texts, self.find(texts), strict=True)
         return [replace([text], agree([text], [spans]), self.privacy.placeholders) for text, spans in found]
+
+
+def applied(folder: Path, default: Privacy) -> tuple[Privacy, Path | None]:
+    """The policy that a version was trained by, and its tagger, from policy/ in its export; `default` if it has none."""
+    stated = folder / "privacy.json"
+    privacy = Privacy.model_validate_json(stated.read_text()) if stated.is_file() else default
+    tagger = folder / f"tagger-{privacy.language}"
+    return privacy, tagger if tagger.is_dir() else None
 
 
 @lru_cache(maxsize=2)

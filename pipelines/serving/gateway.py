@@ -1,186 +1,258 @@
-"""The gateway's core: guard, split, ask, fall back, mirror. HTTP is in server.py, the pure rules in split.py."""
+"""What happens to a request, in order:
+
+admitted (there is room, and money: admission.py) -> scrubbed (guard.py) -> held against the input patterns (checks.py) -> given
+to an arm (split.py, routing.py) -> answered by that arm's version: from the cache, or by its engine, through the filters
+(versions.py), or by the champion in place of a canary that fails -> restored (restoring.py) -> written down on the way
+(recording.py) -> mirrored to a canary in shadow. HTTP is in front of it (server.py, public.py).
+"""
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
-import logging
 import os
-import re
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
-import aiohttp
-
-from pipelines.errors import Transient
 from pipelines.rollout.store import Store
-from pipelines.scrub.detect import placeholders, restore
-from pipelines.serving import split
-from pipelines.serving.asking import Asking, Unanswered
-from pipelines.serving.exchange import Answered, Ask, Call, Output
-from pipelines.serving.guard import GuardDown, Guards
+from pipelines.serving import logs, restoring
+from pipelines.serving.admission import Admitted
+from pipelines.serving.asking import Unanswered
+from pipelines.serving.endpoints import PREFIX
+from pipelines.serving.exchange import Answered, Ask, Call, Delta
+from pipelines.serving.guard import GuardDown
 from pipelines.serving.intake import Refused
-from pipelines.serving.journal import Journal
-from pipelines.serving.recording import Recording
-from pipelines.serving.routing import Routing
-from pipelines.serving.samples import Samples
-from pipelines.serving.supervisor import Engine, Fetch, Launch, Launcher, Supervisor, fetched
-from pipelines.serving.telemetry import Telemetry
+from pipelines.serving.overload import NOTHING
+from pipelines.serving.parts import Outside, Parts
+from pipelines.serving.supervisor import Fetch, Launch
+from pipelines.serving.tracing import Span
+from pipelines.serving.versions import Made, Terms
 from pipelines.spec import Spec
 
-log = logging.getLogger("seqline.serving")
 MIRRORS = 8  # mirrored requests in flight; more are shed
 
 
 class Gateway:
-    """Serves one model: what the route in `store` names, by the spec.
-
-    `fetch` brings the folder of a version's Export; `launch`, if given, starts the engines instead (so that a proxy can stand
-    before one). `key` keys the hashes of senders. `judge_url` receives sampled scrubbed pairs.
-    """
+    """Serves one model: what the route in `store` names, by the spec. `key` keys senders' hashes; of the rest Outside tells."""
 
     def __init__(
-        self, spec: Spec, store: Store, *, fetch: Fetch, key: bytes, launch: Launch | None = None, judge_url: str | None = None
-    ) -> None:
+        self, spec: Spec, store: Store, *, fetch: Fetch, key: bytes, launch: Launch | None = None,
+        judge_url: str | None = None, review_url: str | None = None, signer: Path | None = None,
+    ) -> None:  # fmt: skip
         self.spec = spec
-        self.telemetry = Telemetry(spec.name)
-        self._store, self._fetch, self._launch, self._key, self._judge_url = store, fetch, launch, key, judge_url
+        self._parts = Parts(spec, Outside(store, fetch, launch, judge_url, review_url, signer))
+        self.telemetry, self.tracing = self._parts.telemetry, self._parts.tracing
+        self._key = key
         self._timeout = spec.serving.timeout_ms / 1000
-        self._in_flight = 0
+        self._placeholders = restoring.known(spec.privacy)
         self._mirrors: set[asyncio.Task[None]] = set()
-        self._placeholder = re.compile("|".join(map(re.escape, placeholders(spec.privacy))))
-        self._exit = AsyncExitStack()
 
     async def start(self) -> None:
-        """Open the journal and follow the route, which starts the engines, each with its guard."""
-        try:
-            await asyncio.to_thread(self._store.create)
-        except Transient as error:
-            log.warning("%s: the gateway starts all the same and waits for it", error)
-        self._guards = Guards(self.spec.privacy)
-        self._exit.push_async_callback(self._guards.close)
-        journal = Journal(self._store, self.spec.name, lost=self.telemetry.lost("events").inc)
-        self._exit.push_async_callback(asyncio.to_thread, journal.close)
-        http = await self._exit.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-        samples = Samples(self._judge_url, http, lost=self.telemetry.lost("pairs").inc) if self._judge_url else None
-        if samples:
-            self._exit.push_async_callback(samples.close)
-        self._launcher = self._launch or self._exit.enter_context(closing(Launcher(self.spec, self._fetch)))
-        self._supervisor = Supervisor(
-            self._start_version, lambda version: self.telemetry.restarts(version).inc(), self._timeout
-        )
-        self._exit.push_async_callback(self._supervisor.close)
-        self._asking = Asking(self._supervisor, self.telemetry, http)
-        self._recording = Recording(self.spec.slo, journal, self.telemetry, samples)
-        self.routing = Routing(self.spec.name, self._store, self._supervisor, journal)
-        self._report(journal)
-        await self.routing.poll()
-        following = asyncio.create_task(self.routing.follow())
-        self._exit.callback(following.cancel)
+        """Open the journal and follow the route, which starts the engines, each with its guard.
 
-    async def _start_version(self, version: str) -> Engine:
-        """Start an engine. Its guard comes first: nothing is asked of a version whose requests cannot be scrubbed."""
-        await self._guards.prepare(version, await fetched(self._fetch, version))
-        routes = (self.routing.applied, self.routing.wanted)
-        live = {named for route in routes for named in (route.champion, route.canary) if named}
-        await self._guards.keep(live | {version})
-        return await self._launcher(version)
-
-    def _report(self, journal: Journal) -> None:
-        gauge = self.telemetry.gauge
-        gauge("in_flight", "Requests being answered", lambda: self._in_flight)
-        gauge("journal_pending", "Events not yet in the rollout database", lambda: journal.pending)
-        gauge("route_generation", "Generation of the route followed", lambda: self.routing.applied.generation)
-        gauge("route_weight_percent", "Share of the senders that the canary gets now", lambda: self.routing.weight)
-        gauge("engine_in_flight", "Calls that wait for an engine", self._supervisor.in_flight)
+        Raises:
+            UserError: the key of an endpoint is not in the environment.
+        """
+        await self._parts.open()
+        self.routing, self.feedback = self._parts.routing, self._parts.feedback
+        self._versions, self._recording = self._parts.versions, self._parts.recording
 
     async def stop(self) -> None:
         """Finish the mirrors, stop the engines, flush the journal. Call it when all senders have their answers."""
         if self._mirrors:
             await asyncio.wait(self._mirrors, timeout=self._timeout)
-        await self._exit.aclose()
+        await self._parts.close()
 
     async def health(self) -> tuple[bool, dict[str, object]]:
-        """Does the champion's engine answer? And what is served now."""
-        route, wanted = self.routing.applied, self.routing.wanted
-        ok = route.champion is not None and await self._asking.healthy(route.champion)
+        """Does the champion answer? And what is served now."""
+        route, wanted, room = self.routing.applied, self.routing.wanted, self._parts.admission.room
+        ok = route.champion is not None and await self._parts.healthy(route.champion)
         return ok, {
             "ok": ok, "model": self.spec.name, "champion": route.champion, "canary": route.canary,
             "weight": self.routing.weight, "shadow": self.routing.mirrored(), "generation": route.generation,
-            "wanted": wanted.generation, "fused": self.routing.fused, "engines": self._supervisor.pids(), "pid": os.getpid(),
+            "wanted": wanted.generation, "fused": self.routing.fused, "engines": self._parts.supervisor.pids(),
+            "overloaded": room.overloaded, "spend": round(self._parts.spent(), 6), "pid": os.getpid(),
         }  # fmt: skip
+
+    def check_room(self) -> None:
+        """Would a request be let in now? To be asked before its body is read, so that refusals are cheap.
+
+        Raises:
+            Refused: 429 with the seconds after which to come again; 503, there is no model in production.
+        """
+        _ = self.routing.champion
+        self._parts.admission.check()
 
     async def generate(self, ask: Ask) -> Answered:
         """Answer one request.
 
         Raises:
-            Refused: 429 when too many are in flight, 503 when nothing can answer in time.
+            Refused: 400 for a text that the policy refuses, 429 when there is too much to do or the money is spent, 503 when
+                nothing can answer in time.
         """
-        if self._in_flight >= self.spec.serving.queue:
-            raise Refused(429, f"more than {self.spec.serving.queue} requests are in flight: try again")
         _ = self.routing.champion  # refuses at once when there is none
-        self._in_flight += 1
+        with self._request(ask) as span:
+            async with self._parts.admission.place(len(ask.inputs)) as admitted:
+                return await self._answered(await self._scrubbed(ask), admitted, span, self._seconds(ask))
+
+    async def stream(self, ask: Ask) -> AsyncGenerator[Delta | Answered, None]:
+        """Answer one request in pieces: Deltas, then the Answered. Closing the iterator ends the work.
+
+        Where a filter may change or refuse an answer (`filters.leak` is `redact` by default), nobody sees a piece of it before
+        the whole was checked: each text then comes as one Delta. So do answers of the cache, of endpoints and of beams.
+
+        Raises:
+            Refused: as `generate`; after the first Delta, too, when the version that writes breaks off.
+        """
+        parts: asyncio.Queue[Delta | None] = asyncio.Queue()
+        # a task of its own: who iterates may do so from several (Starlette does), and a span or a timeout must not notice
+        task = asyncio.create_task(self._written(ask, parts.put_nowait))
+        task.add_done_callback(lambda _: parts.put_nowait(None))
         try:
-            return await self._split(await self._scrubbed(ask))
+            while (part := await parts.get()) is not None:
+                yield part
+            yield task.result()
         finally:
-            self._in_flight -= 1
+            task.cancel()
+
+    async def _written(self, ask: Ask, put: Callable[[Delta], None]) -> Answered:
+        if self._parts.checks.whole:
+            answered = await self.generate(ask)
+            for index, output in enumerate(answered.outputs):
+                put(Delta(index, output.text))
+            return answered
+        _ = self.routing.champion
+        with self._request(ask) as span:
+            async with self._parts.admission.place(len(ask.inputs), timed=False) as admitted:
+                call = await self._scrubbed(ask)
+                pieces = restoring.Pieces(call.values, put)
+                answered = await self._answered(call, admitted, span, self._seconds(ask), pieces)
+                pieces.end()
+                return answered
+
+    async def answer_by(self, version: str, ask: Ask) -> Answered:
+        """The answer of one version, anew: no event tells of it and no cache keeps it.
+
+        Raises:
+            Refused: as `generate`.
+        """
+        async with self._parts.admission.place(len(ask.inputs)) as admitted:
+            call = await self._scrubbed(ask)
+            try:
+                terms = Terms(call.arrived + self._seconds(ask), admitted.relief)
+                made = await self._versions.unrecorded(version, call, terms)
+            except Unanswered as error:
+                raise _unanswered(error) from None
+            return self._finish(call, version, made)
+
+    @contextmanager
+    def _request(self, ask: Ask) -> Iterator[Span]:
+        """The span of a request; what comes of it is counted for its key."""
+        outcome = "gone"
+        try:
+            with self.tracing.request(ask) as span:
+                yield span
+            outcome = "answered"
+        except Refused:
+            outcome = "refused"
+            raise
+        finally:
+            self.telemetry.holder(ask.holder, outcome).inc()
+
+    def _seconds(self, ask: Ask) -> float:
+        """That the request may take: the spec's, or less if its sender says so."""
+        return self._timeout if ask.seconds is None else min(self._timeout, ask.seconds)
 
     async def _scrubbed(self, ask: Ask) -> Call:
         key = ask.user or "\0".join(ask.inputs)
-        mac = hmac.digest(self._key, key.encode(), hashlib.sha256).hex()
+        mac = hmac.digest(self._key, key.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()
         call = Call(uuid.uuid4().hex, key, mac, time.monotonic(), ask.decoding)
+        logs.request.set(call.request)
+        version = self.routing.champion
         try:
-            guard = self._guards.of(self.routing.champion)
-            scrubbed = await asyncio.wait_for(guard.scrub(ask.inputs), self._timeout)
-        except (GuardDown, TimeoutError):
+            with self.tracing.part("guard"):
+                async with asyncio.timeout(self._seconds(ask)):
+                    scrubbed = await self._parts.guard().scrub(ask.inputs)
+        except (GuardDown, TimeoutError) as error:
             arm, version = self.routing.choose(key)
-            self._recording.failed(call, arm, version, "guard")
+            if isinstance(error, TimeoutError) and self._seconds(ask) < self._timeout:
+                self._recording.gone(call, arm, version)  # its sender would not wait: nobody's fault
+            else:
+                self._recording.failed(call, arm, version, "guard")
             raise Refused(503, "personal data cannot be replaced right now: try again") from None
         self.telemetry.guard().observe(call.seconds)
-        return replace(call, texts=[text for text, _ in scrubbed], values=[values for _, values in scrubbed])
+        call = replace(call, texts=[text for text, _ in scrubbed], values=[values for _, values in scrubbed])
+        await self._parts.checks.requests(version, call.texts)
+        return call
 
-    async def _split(self, call: Call) -> Answered:
-        guarded = call.seconds
+    async def _answered(
+        self, call: Call, admitted: Admitted, span: Span, seconds: float, pieces: restoring.Pieces | None = None
+    ) -> Answered:
+        """By the sender's arm, by the champion for it, or by the backup; within `seconds` of the call's arrival."""
+        hurried, tell = seconds < self._timeout, pieces.tell if pieces else None
+        terms = Terms(call.arrived + seconds, admitted.relief, hurried, tell)
         arm, version = self.routing.choose(call.key)
-        if arm == "champion":
-            try:
-                outputs = await self._asked(call, arm, version, self._timeout - guarded)
-            except Unanswered as error:
-                raise _unanswered(error) from None
-            self._mirror(replace(call, arrived=time.monotonic() - guarded))
-            return self._finish(call, version, outputs)
-        try:
-            outputs = await self._asked(call, arm, version, min(self._timeout / 2, self._timeout - guarded))
-        except Unanswered as error:
-            self.routing.canary_failed(version)
-            self.telemetry.fallbacks(version, error.reason).inc()
-            return await self._fall_back(call)
-        self.routing.canary_answered(version)
-        return self._finish(call, version, outputs)
+        if admitted.by_backup:
+            answered = await self._by_backup(call, terms)
+        elif arm == "champion":
+            answered = await self._by_champion(call, terms)
+        else:
+            answered = await self._by_canary(call, version, terms, pieces)
+        span.answered(answered, arm)
+        return answered
 
-    async def _fall_back(self, call: Call) -> Answered:
-        """The champion answers for the canary. The event was the canary's, so nothing is recorded here."""
+    async def _by_champion(self, call: Call, terms: Terms) -> Answered:
+        guarded, version = call.seconds, self.routing.champion
+        try:
+            made = await self._versions.by(version, call, "champion", terms)
+        except Unanswered as error:
+            return await self._instead(call, terms, error)
+        if not made.kind:
+            self._mirror(replace(call, arrived=time.monotonic() - guarded))
+        return self._finish(call, version, made)
+
+    async def _by_canary(self, call: Call, version: str, terms: Terms, pieces: restoring.Pieces | None) -> Answered:
+        """By the canary or, where it has nothing that can be shown, by the champion: the event is the canary's."""
+        now = time.monotonic()
+        half = min(now + (terms.until - call.arrived) / 2, terms.until)
+        try:
+            asked = replace(terms, first=half) if pieces else replace(terms, until=half)
+            made = await self._versions.by(version, call, "canary", asked)
+            reason = "withheld" if made.withheld else ""
+        except Unanswered as error:
+            reason = error.reason
+        if not reason:
+            self.routing.canary_answered(version)
+            return self._finish(call, version, made)
+        if not (terms.hurried and reason == "timeout"):
+            self.routing.canary_failed(version)
+        if pieces and pieces.begun:  # its sender has read some of it
+            raise _unanswered(Unanswered(reason))
+        self.telemetry.fallbacks(version, reason).inc()
         champion = self.routing.champion
         try:
-            outputs = await self._asking.ask(champion, call, self._timeout - call.seconds)
+            return self._finish(call, champion, await self._versions.in_place(champion, call, terms))
+        except Unanswered as error:
+            return await self._instead(call, terms, error)
+
+    async def _instead(self, call: Call, terms: Terms, error: Unanswered) -> Answered:
+        """The champion is away. Is there a backup, and time?"""
+        if self.spec.serving.overload.backup is None or time.monotonic() >= terms.until:
+            raise _unanswered(error) from None
+        return await self._by_backup(call, terms)
+
+    async def _by_backup(self, call: Call, terms: Terms) -> Answered:
+        version = f"{PREFIX}{self.spec.serving.overload.backup}"
+        try:
+            made = await self._versions.in_place(version, call, replace(terms, given_up=NOTHING))
         except Unanswered as error:
             raise _unanswered(error) from None
-        return self._finish(call, champion, outputs)
-
-    async def _asked(self, call: Call, arm: split.Arm, version: str, seconds: float, *, shadow: bool = False) -> list[Output]:
-        """Ask one version and record what came of it."""
-        try:
-            outputs = await self._asking.ask(version, call, seconds)
-        except Unanswered as error:
-            self._recording.failed(call, arm, version, error.reason, shadow=shadow)
-            raise
-        except asyncio.CancelledError:
-            self._recording.gone(call, arm, version, shadow=shadow)
-            raise
-        self._recording.answered(call, arm, version, outputs, shadow=shadow)
-        return outputs
+        made.degraded.add("backup")
+        return self._finish(call, version, made)
 
     def _mirror(self, call: Call) -> None:
         """Let the canary answer too what the champion has answered; never in the sender's time."""
@@ -195,18 +267,18 @@ class Gateway:
         task.add_done_callback(self._mirrors.discard)
 
     async def _mirrored(self, call: Call, canary: str) -> None:
-        try:
-            await self._asked(call, "canary", canary, self._timeout / 2, shadow=True)
-        except Unanswered as error:
-            log.debug("mirror: %s", error.reason)
+        with contextlib.suppress(Unanswered):  # the event says so
+            await self._versions.by(canary, call, "canary", Terms(time.monotonic() + self._timeout / 2), shadow=True)
 
-    def _finish(self, call: Call, version: str, outputs: Sequence[Output]) -> Answered:
-        restored = []
-        for output, values in zip(outputs, call.values, strict=True):
-            if not values.keys() >= set(self._placeholder.findall(output.text)):
+    def _finish(self, call: Call, version: str, made: Made) -> Answered:
+        outputs = []
+        for output, values in zip(made.whole, call.values, strict=True):
+            if restoring.unrestored(output.text, values, self._placeholders):
                 self.telemetry.unrestored(version).inc()
-            restored.append(output.model_copy(update={"text": restore(output.text, values)}))
-        return Answered(call.request, version, restored)
+            outputs.append(restoring.shown(output, values))
+        for what in sorted(made.degraded):
+            self.telemetry.degraded(what).inc()
+        return Answered(call.request, version, outputs, sorted(made.degraded))
 
 
 def _unanswered(error: Unanswered) -> Refused:

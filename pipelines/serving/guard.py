@@ -1,128 +1,233 @@
-"""Personal data: replaced before any model sees a request, in a worker process, so that the event loop stays free."""
+"""Personal data: replaced before any model sees a request, looked for in what the model answers; by a worker process."""
 
 import asyncio
 import logging
-import multiprocessing
-import os
-from bisect import bisect_right
+from collections import deque
 from collections.abc import Mapping, Sequence, Set
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from itertools import accumulate
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines import artifact, processes
+from pipelines import artifact
 from pipelines.errors import SeqlineError
-from pipelines.scrub.detect import Detector
+from pipelines.filters.leaks import Leak, new_data, redact
+from pipelines.serving.scrubber import Job, Result, Worker
 from pipelines.spec import Privacy
+
+__all__ = ["Busy", "Guard", "GuardDown", "Guards", "Leak", "redact"]
 
 log = logging.getLogger("seqline.serving")
 BATCH_CHARS = 8_000  # in one call to the worker: about a quarter of a second of its time
-STUCK_SECONDS = 15.0  # a call that takes longer will never end
-_detector: Detector | None = None  # of the worker process
+WAITING_CHARS = 200_000  # that may wait: some two seconds at level `exact`, fifty milliseconds at `patterns`
+STUCK_SECONDS, STUCK_SECONDS_A_CHAR = 3.0, 0.001  # a call that takes longer will never end: 100 times what `exact` takes
 
 Scrubbed = tuple[str, Mapping[str, str]]
 """A text with placeholders, and placeholder -> the sender's value."""
 
 
 class GuardDown(SeqlineError):
-    """The worker died or is stuck: the text was not scrubbed and goes nowhere."""
+    """The worker died or is stuck: the text was not scrubbed (or not searched) and goes nowhere."""
+
+
+class Busy(GuardDown):
+    """More text waits than can be scrubbed in time: try again later."""
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    job: Job
+    done: asyncio.Future[Result]
+    again: bool = False
+    """It was in a call that never ended: the next one is its last, and has no other text in it."""
+
+
+@dataclass(slots=True)
+class _Sent:
+    """What the worker has now."""
+
+    texts: list[_Waiting] = field(default_factory=list)
+    watch: asyncio.TimerHandle | None = None
 
 
 class Guard:
-    """Scrubs texts in one worker process; texts that come while it is busy go together in the next call.
+    """Scrubs texts in one worker process; texts that come while it is busy, or in one turn of the loop, go together.
 
-    A worker that dies, or is stuck, is replaced; the texts it held raise GuardDown.
+    A worker that dies, or is stuck, is replaced. The texts it held are tried once more, each alone: the one that is to
+    blame raises GuardDown, its neighbours do not. A text that nobody waits for any more is skipped.
+
+    Args:
+        waiting_chars: the most that may wait; a request that finds nobody waiting is taken whatever its length.
+        stuck_seconds: of a call, and STUCK_SECONDS_A_CHAR more.
     """
 
-    def __init__(self, privacy: Privacy, tagger: Path | None = None) -> None:
-        self._privacy, self._tagger = privacy, tagger
-        self._pool: ProcessPoolExecutor | None = None
-        self._warm: asyncio.Future[int] | None = None
-        self._waiting: list[tuple[str, asyncio.Future[Scrubbed]]] = []
-        self._busy: asyncio.Task[None] | None = None
+    def __init__(
+        self,
+        privacy: Privacy,
+        tagger: Path | None = None,
+        *,
+        waiting_chars: int = WAITING_CHARS,
+        stuck_seconds: float = STUCK_SECONDS,
+    ) -> None:
+        self._privacy, self._tagger, self._most, self._patience = privacy, tagger, waiting_chars, stuck_seconds
+        self._waiting: deque[_Waiting] = deque()
+        self._chars = 0  # of those waiting
+        self._sent = _Sent()
+        self._worker: Worker | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._turn: asyncio.Handle | None = None
 
     async def start(self) -> None:
-        """Load the detector in the worker.
+        """Load the detector in the worker (which no request's time limit cuts short).
 
         Raises:
             GuardDown: it could not be loaded.
         """
-        await self._worker()
+        if self._worker is None:
+            await asyncio.shield(self._begin())
 
     async def scrub(self, texts: Sequence[str]) -> list[Scrubbed]:
         """Scrub each text on its own.
 
         Raises:
-            GuardDown: the texts must not be used.
+            Busy: too much text waits. GuardDown: the texts must not be used.
         """
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Scrubbed]] = [loop.create_future() for _ in texts]
-        self._waiting += zip(texts, futures, strict=True)
-        if self._busy is None or self._busy.done():
-            self._busy = asyncio.create_task(self._drain())
-        return await asyncio.gather(*futures)
+        results = await self._results([Job(text, only_find=False) for text in texts])
+        return [(text, {}) if result is True else tuple(result) for text, result in zip(texts, results, strict=True)]
+
+    async def leaks(self, outputs: Sequence[str], sources: Sequence[str] | None = None) -> list[list[Leak]]:
+        """Personal data in a model's outputs, before the sender's values are put back; placeholders are none.
+
+        What stands in its source too (both scrubbed; `sources`, one an output) is no leak. However much text waits, outputs
+        are taken: work was spent on them.
+
+        Raises:
+            GuardDown: the outputs must not be used.
+        """
+        results = await self._results([Job(text, only_find=True) for text in outputs], bounded=False)
+        found = [[] if result is True else [Leak(*span) for span in result] for result in results]
+        rows = zip(outputs, found, sources or [""] * len(outputs), strict=True)
+        return [new_data(output, leaks, source) for output, leaks, source in rows]
 
     async def close(self) -> None:
-        if self._busy:
-            self._busy.cancel()
-        self._stop()
+        if self._starting:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        worker, self._worker = self._worker, None
+        if worker:
+            await worker.kill()
+        self._fail([*self._sent.texts, *self._waiting])
+        self._sent, self._chars = _Sent(), 0
+        self._waiting.clear()
 
-    async def _drain(self) -> None:
-        while batch := self._take():
-            try:
-                results = await self._call([text for text, _ in batch])
-            except GuardDown:
-                results = [None] * len(batch)
-            for (_, future), result in zip(batch, results, strict=True):
-                if future.cancelled():
-                    continue
-                if result is None:
-                    future.set_exception(GuardDown("not scrubbed"))
-                else:
-                    future.set_result(result)
+    async def _results(self, jobs: Sequence[Job], *, bounded: bool = True) -> list[Result]:
+        chars = sum(len(job.text) for job in jobs)
+        if bounded and self._chars + chars > self._most and self._others() and self._chars + chars > self._most:
+            raise Busy("too much text waits to be scrubbed")
+        loop = asyncio.get_running_loop()
+        waiting = [_Waiting(job, loop.create_future()) for job in jobs]
+        self._waiting += waiting
+        self._chars += chars
+        if self._turn is None and not self._sent.texts:
+            self._turn = loop.call_soon(self._next)  # after whoever else has a text in this turn of the loop
+        try:
+            results = [await each.done for each in waiting]
+        finally:
+            for each in waiting:
+                each.done.cancel()
+        if any(result is False for result in results):
+            raise GuardDown("not scrubbed")
+        return results
 
-    def _take(self) -> list[tuple[str, asyncio.Future[Scrubbed]]]:
-        """The next texts that somebody still waits for: about BATCH_CHARS of them, at least one."""
-        self._waiting = [row for row in self._waiting if not row[1].cancelled()]
-        chars = list(accumulate(len(text) for text, _ in self._waiting))
-        count = max(1, bisect_right(chars, BATCH_CHARS))
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+    def _others(self) -> int:
+        """Characters that somebody really waits for; what nobody does is forgotten."""
+        self._waiting = deque(each for each in self._waiting if not each.done.done())
+        self._chars = sum(len(each.job.text) for each in self._waiting)
+        return self._chars
+
+    def _next(self) -> None:
+        """Give the worker what comes next, if it has nothing; start one if there is none."""
+        self._turn = None
+        if self._worker is None:
+            if self._waiting:
+                self._begin()
+        elif not self._sent.texts and (texts := self._take()):
+            chars = sum(len(each.job.text) for each in texts)
+            seconds = self._patience + STUCK_SECONDS_A_CHAR * chars
+            self._sent = _Sent(texts, asyncio.get_running_loop().call_later(seconds, self._stuck))
+            self._worker.send([each.job for each in texts])
+
+    def _take(self) -> list[_Waiting]:
+        """The next texts that somebody still waits for: about BATCH_CHARS of them; one that comes again is alone."""
+        batch: list[_Waiting] = []
+        chars = 0
+        while self._waiting and chars < BATCH_CHARS:
+            each = self._waiting[0]
+            if not each.done.done() and each.again and batch:
+                break
+            self._waiting.popleft()
+            self._chars -= len(each.job.text)
+            if not each.done.done():
+                batch.append(each)
+                chars += BATCH_CHARS if each.again else len(each.job.text)
         return batch
 
-    async def _call(self, texts: list[str]) -> list[Scrubbed | None]:
-        pool = await self._worker()
-        try:
-            work = asyncio.get_running_loop().run_in_executor(pool, _scrub_each, texts)
-            return await asyncio.wait_for(work, STUCK_SECONDS)
-        except (BrokenProcessPool, TimeoutError) as error:
-            log.error("guard: its worker is replaced (%s)", type(error).__name__)
-            self._stop()
-            raise GuardDown from None
+    def _answered(self, results: list[Result]) -> None:
+        for each, result in zip(self._unsent(), results, strict=True):
+            if not each.done.done():
+                each.done.set_result(result)
+        self._next()
 
-    async def _worker(self) -> ProcessPoolExecutor:
-        """The pool, once its worker has loaded the detector (which no request's time limit cuts short)."""
-        if self._pool is None or self._warm is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(
-                1, spawn, initializer=_load, initargs=(self._privacy.model_dump_json(), self._tagger, os.getpid())
-            )
-            self._warm = asyncio.get_running_loop().run_in_executor(self._pool, os.getpid)
-        pool = self._pool
+    def _unsent(self) -> list[_Waiting]:
+        sent, self._sent = self._sent, _Sent()
+        if sent.watch:
+            sent.watch.cancel()
+        return sent.texts
+
+    def _stuck(self) -> None:
+        self._replace(hung=True)
+
+    def _gone(self, worker: Worker) -> None:
+        if worker is self._worker:
+            self._replace(hung=False)
+
+    def _replace(self, *, hung: bool) -> None:
+        log.error("guard: its worker is replaced (%s)", "stuck" if hung else "it died")
+        worker, self._worker = self._worker, None
+        if worker:
+            worker.kill()
+        texts = self._unsent()
+        lost = [each for each in texts if each.again or (hung and len(texts) == 1)]
+        self._fail(lost)
+        for each in reversed([each for each in texts if each not in lost]):
+            each.again = True
+            self._waiting.appendleft(each)
+            self._chars += len(each.job.text)
+        self._next()
+
+    def _begin(self) -> asyncio.Task[None]:
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())  # who waits is told otherwise
+        return self._starting
+
+    async def _start(self) -> None:
+        worker = Worker(self._answered, self._gone)
         try:
-            await asyncio.shield(self._warm)
-        except BrokenProcessPool:
+            await worker.start(self._privacy, self._tagger)
+        except SeqlineError:
             log.error("guard: its worker could not load the detector")
-            self._stop()
-            raise GuardDown from None
-        return pool
+            self._fail(self._waiting)
+            self._waiting.clear()
+            self._chars = 0
+            raise GuardDown("the detector could not be loaded") from None
+        finally:
+            self._starting = None
+        self._worker = worker
+        self._next()
 
-    def _stop(self) -> None:
-        if self._pool:
-            for process in list((self._pool._processes or {}).values()):
-                process.kill()
-            self._pool.shutdown(wait=False, cancel_futures=True)
-        self._pool = self._warm = None
+    def _fail(self, texts: Sequence[_Waiting] | deque[_Waiting]) -> None:
+        for each in texts:
+            if not each.done.done():
+                each.done.set_result(False)
 
 
 class Guards:
@@ -170,19 +275,3 @@ class Guards:
 
     async def close(self) -> None:
         await self.keep(frozenset())
-
-
-def _load(privacy: str, tagger: Path | None, parent: int) -> None:
-    global _detector  # noqa: PLW0603  one detector a worker process
-    os.environ["OMP_NUM_THREADS"] = "1"
-    processes.end_with(parent)
-    _detector = Detector(Privacy.model_validate_json(privacy), tagger=tagger)
-
-
-def _scrub_each(texts: list[str]) -> list[Scrubbed | None]:
-    """Each text scrubbed on its own; None for one that the detector fails on."""
-    assert _detector is not None, "the pool's initializer loads it"
-    try:
-        return [(scrubbed.texts[0], dict(scrubbed.values)) for scrubbed in _detector.scrub_each(texts)]
-    except SeqlineError:
-        return [None] * len(texts) if len(texts) == 1 else [result for text in texts for result in _scrub_each([text])]

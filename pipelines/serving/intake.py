@@ -18,16 +18,23 @@ from pipelines.spec import Serving
 log = logging.getLogger("seqline.serving")
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
+Shape = Callable[[str, int], Mapping[str, Any]]
+"""(line, status) -> the body of a refusal."""
 LONGEST_USER = 256  # characters of X-User
 RETRY_SECONDS = 1
 
 
+def plain(line: str, _status: int) -> Mapping[str, Any]:
+    return {"error": line}
+
+
 @dataclass
 class Refused(SeqlineError):
-    """An answer other than 200: its status and its one line."""
+    """An answer other than 200: its status and its one line; after `retry_seconds` it is worth asking again (429 and 503)."""
 
     status: int
     line: str
+    retry_seconds: int = RETRY_SECONDS
 
 
 class Gone(SeqlineError):
@@ -84,24 +91,24 @@ def parse(body: bytes, keys: frozenset[str]) -> dict[str, Any]:
     return content
 
 
-def inputs_of(content: Mapping[str, Any], limits: Serving) -> list[str]:
-    """The texts of a request, each within the limits.
+def inputs_of(content: Mapping[str, Any], limits: Serving, name: str = "inputs") -> list[str]:
+    """The texts of a request under `name`, each within the limits.
 
     Raises:
         Refused: 400, naming the index of the first bad input and the rule.
     """
-    inputs = content.get("inputs")
+    inputs = content.get(name)
     if not isinstance(inputs, list) or not inputs:
-        raise Refused(400, "inputs: must be a list of at least one text")
+        raise Refused(400, f"{name}: must be a list of at least one text")
     if len(inputs) > limits.max_inputs:
-        raise Refused(400, f"inputs: must be at most {limits.max_inputs} texts, not {len(inputs)}")
+        raise Refused(400, f"{name}: must be at most {limits.max_inputs} texts, not {len(inputs)}")
     for index, text in enumerate(inputs):
         if not isinstance(text, str):
-            raise Refused(400, f"inputs[{index}]: must be a text")
+            raise Refused(400, f"{name}[{index}]: must be a text")
         if not text.strip():
-            raise Refused(400, f"inputs[{index}]: must not be empty")
+            raise Refused(400, f"{name}[{index}]: must not be empty")
         if len(text) > limits.max_chars:
-            raise Refused(400, f"inputs[{index}]: must be at most {limits.max_chars} characters, not {len(text)}")
+            raise Refused(400, f"{name}[{index}]: must be at most {limits.max_chars} characters, not {len(text)}")
     return inputs
 
 
@@ -121,20 +128,23 @@ def reply(content: object, status: int = 200, headers: Mapping[str, str] | None 
     return Response(orjson.dumps(content), status, headers, "application/json")
 
 
-def refusal(error: Refused) -> Response:
-    headers = {"Retry-After": str(RETRY_SECONDS)} if error.status in (429, 503) else None
-    return reply({"error": error.line}, error.status, headers)
+def refusal(error: Refused, shape: Shape = plain) -> Response:
+    headers = {"Retry-After": str(error.retry_seconds)} if error.status in (429, 503) else None
+    return reply(shape(error.line, error.status), error.status, headers)
 
 
-def in_one_line(handler: Handler, refused: Callable[[int], None] = lambda _: None) -> Handler:
-    """Turn what `handler` raises into an answer of one line; `refused` is told the status. No text of a request is logged."""
+def in_one_line(handler: Handler, refused: Callable[[int], None] = lambda _: None, shape: Shape = plain) -> Handler:
+    """Turn what `handler` raises into an answer of one line, in the API's own `shape`; `refused` is told the status.
+
+    No text of a request is logged.
+    """
 
     async def answer(request: Request) -> Response:
         try:
             return await handler(request)
         except Refused as error:
             refused(error.status)
-            return refusal(error)
+            return refusal(error, shape)
         except Gone:
             refused(499)
             return Response(status_code=499)
@@ -142,7 +152,7 @@ def in_one_line(handler: Handler, refused: Callable[[int], None] = lambda _: Non
             where = traceback.extract_tb(error.__traceback__)[-1]  # the error's own message could hold text of the request
             log.error("a request failed: %s in %s:%d", type(error).__name__, where.name, where.lineno or 0)
             refused(500)
-            return reply({"error": "something broke here; it was logged"}, 500)
+            return reply(shape("something broke here; it was logged", 500), 500)
 
     return answer
 

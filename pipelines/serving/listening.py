@@ -1,15 +1,27 @@
-"""Uvicorn as both the gateway and the engines run it."""
+"""Uvicorn as both the gateway and the engines run it: with httptools; engines on uvloop."""
 
+import asyncio
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import uvicorn
-from starlette.applications import Starlette
+import uvloop
 
 from pipelines.errors import UserError
+
+T = TypeVar("T")
+Application = Callable[..., Coroutine[Any, Any, None]]
+"""Called as ASGI says."""
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run on uvloop, for servers without child processes: with some, uvloop 0.23 never ends closing its loop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as running:
+        return running.run(main)
 
 
 class Server(uvicorn.Server):
@@ -18,11 +30,11 @@ class Server(uvicorn.Server):
     Requests in flight get `grace` seconds to finish once the server is to stop.
     """
 
-    def __init__(self, application: Starlette, ready: Callable[[], None], *, grace: float, keep_alive: int = 30) -> None:
+    def __init__(self, application: Application, ready: Callable[[], None], *, grace: float, keep_alive: int = 30) -> None:
         super().__init__(
             uvicorn.Config(
-                application, access_log=False, log_config=None, lifespan="off", ws="none", server_header=False,
-                timeout_keep_alive=keep_alive, timeout_graceful_shutdown=round(grace) + 1, h11_max_incomplete_event_size=16_384,
+                application, http="httptools", access_log=False, log_config=None, lifespan="off", ws="none",
+                server_header=False, timeout_keep_alive=keep_alive, timeout_graceful_shutdown=round(grace) + 1,
             )
         )  # fmt: skip
         self._ready = ready

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,12 +21,19 @@ FUSE_STARTS = 3  # starts in a row that a canary's engine did not survive
 
 
 class Routing:
-    """Follows the route of `name`. While the database is away, or a new version's engine is not up, the last route stays."""
+    """Follows the route of `name`. While the database is away, or a new version's engine is not up, the last route stays.
 
-    def __init__(self, name: str, store: Store, supervisor: Supervisor, journal: Journal) -> None:
+    `changed` is told the versions of each new route once it is followed.
+    """
+
+    def __init__(
+        self, name: str, store: Store, supervisor: Supervisor, journal: Journal,
+        changed: Callable[[frozenset[str]], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self.applied: Route = split.NOWHERE
         self.wanted: Route = split.NOWHERE
         self._name, self._store, self._supervisor, self._journal = name, store, supervisor, journal
+        self._changed = changed
         self._failures = 0
         self._blown: int | None = None  # the generation of the route whose canary is cut off
 
@@ -60,6 +68,14 @@ class Routing:
         if canary and not self.fused and split.arm(self.applied, key, time.time()) == "canary":
             return "canary", canary
         return "champion", self.champion
+
+    def weights(self) -> Mapping[tuple[str, ...], float]:
+        """(version, part) -> share of the senders in percent; part is champion, canary or shadow."""
+        route, weight = self.applied, self.weight
+        parts = [(route.champion, "champion", 100.0 - weight), (route.canary, "canary", weight)]
+        if self.mirrored():
+            parts.append((route.canary, "shadow", 100.0))
+        return {(version, part): share for version, part, share in parts if version is not None}
 
     def mirrored(self) -> bool:
         return not self.fused and split.mirrored(self.applied, time.time())
@@ -97,6 +113,7 @@ class Routing:
             log.info("route: generation %d, champion %s, canary %s at %g %%", self.applied.generation, self.applied.champion,
                      self.applied.canary, self.applied.weight)  # fmt: skip
             self._supervisor.want(split.versions(self.applied))
+            self._changed(split.versions(self.applied))
         self._check_starts()
 
     def _check_starts(self) -> None:

@@ -25,19 +25,25 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 10.0
 
 @dataclass
 class Engine:
-    """A running engine of one version. `url` is where to reach it: a test may put a proxy between."""
+    """A running engine of one version. `url` is where to reach it: a test may put a proxy between.
+
+    A managed endpoint stands as one too: it has no process (`pid` 0), and nobody here starts, ends or outlives it.
+    """
 
     version: str
     url: str
     pid: int
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | None
 
     async def wait(self) -> int:
+        """Its exit code, once it has ended: the kernel tells at once."""
+        if self.process is None:
+            return await asyncio.Future()
         return await self.process.wait()
 
     async def stop(self, grace: float) -> None:
         """Ask it to finish; after `grace` seconds, kill it."""
-        if self.process.returncode is None:
+        if self.process is not None and self.process.returncode is None:
             with suppress(ProcessLookupError):
                 self.process.terminate()
             try:
@@ -62,10 +68,14 @@ async def fetched(fetch: Fetch, version: str) -> Path:
 
 
 class Launcher:
-    """Starts `python -m pipelines.serving.engine` for a version, from the folder that `fetch` brings."""
+    """Starts `python -m pipelines.serving.engine` for a version, from the folder that `fetch` brings.
 
-    def __init__(self, spec: Spec, fetch: Fetch) -> None:
+    With `signer`, a public key (PEM), engines load only what it signed.
+    """
+
+    def __init__(self, spec: Spec, fetch: Fetch, signer: Path | None = None) -> None:
         self._fetch = fetch
+        self._signed = ["--signer", str(signer)] if signer else []
         self._folder = tempfile.TemporaryDirectory(prefix="seqline-serving-")
         self._spec = Path(self._folder.name) / "spec.json"
         self._spec.write_text(spec.model_dump_json())
@@ -78,6 +88,7 @@ class Launcher:
         """
         export = await fetched(self._fetch, version)
         command = ["-m", "pipelines.serving.engine", "--export", str(export), "--spec", str(self._spec), "--port", "0"]
+        command += self._signed
         process = await asyncio.create_subprocess_exec(
             sys.executable, *command, "--parent", str(os.getpid()),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -186,7 +197,7 @@ class Supervisor:
         return sum(keeper.in_flight for keeper in self._keepers.values())
 
     def pids(self) -> dict[str, int]:
-        return {v: keeper.engine.pid for v, keeper in self._keepers.items() if keeper.engine}
+        return {v: keeper.engine.pid for v, keeper in self._keepers.items() if keeper.engine and keeper.engine.process}
 
     async def close(self) -> None:
         self.want(frozenset())

@@ -30,7 +30,10 @@ class Cache(Section):
 
 
 class Overload(Section):
-    """The brown-out ladder, by the share of `queue` in use: smaller beam, then older answers, then the backup, then 429."""
+    """The brown-out ladder, by the share of `queue` in use: smaller beam, then older answers, then the backup, then 429.
+
+    Once the queue has been full the whole ladder applies, until the overload has ended.
+    """
 
     smaller_beam_at: Share = 0.5
     """From here on everybody is decoded with a beam of 1."""

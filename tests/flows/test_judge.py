@@ -20,13 +20,13 @@ SECRET = "zebrafish"
 
 
 class Process:
-    """One judge: its base address, its pid, and what it printed."""
+    """One judge, or another process that takes pairs: its base address, its pid, and what it printed."""
 
-    def __init__(self, arguments: list[str], errors: Path) -> None:
+    def __init__(self, arguments: list[str], errors: Path, module: str = "flows.judge") -> None:
         self.errors = errors
         with errors.open("w") as stream:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "flows.judge", *arguments], stdout=subprocess.PIPE, stderr=stream, text=True
+                [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, stderr=stream, text=True
             )
         out: IO[str] = self.popen.stdout  # type: ignore[assignment]
         self.ready: dict[str, int] = json.loads(out.readline())

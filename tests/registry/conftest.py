@@ -15,11 +15,14 @@ from typing import Any, TypeVar
 import pytest
 import requests
 
+from flows.settings import Settings
 from pipelines import artifact
 from pipelines.registry import Candidate, Lineage, Registry
 
 A = TypeVar("A", bound=artifact.Artifact)
 Make = Callable[..., Candidate]
+KEY, SIGNER = Settings().signing_key, Settings().signer
+"""What signs versions, and the public half of it: made in the tests' own workspace."""
 
 
 def measured(value: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.registry import Approval, Registry, Version
 from pipelines.registry.approval import refusal
-from tests.registry.conftest import Make
+from tests.registry.conftest import KEY, Make
 
 EVIDENCE = "| stage | requests |\n|---|---|\n| 50 % | 3,000 |"
 DIGEST = "e" * 64
@@ -52,7 +52,7 @@ def reasons(judged: Iterable[Approval]) -> dict[str, str]:
 
 def test_only_the_right_press_of_promote_model_is_an_approval(server: str, candidate: Make) -> None:
     registry = Registry(server)
-    first, second = registry.register("tiny", candidate("k1")), registry.register("tiny", candidate("k2"))
+    first, second = registry.register("tiny", candidate("k1"), KEY), registry.register("tiny", candidate("k2"), KEY)
     why = "no champion: let in by the gates alone"
     assert registry.let_in(first, EVIDENCE, "1" * 64, why) == "1" == registry.let_in(first, EVIDENCE, "1" * 64, why)
     early = press_promote(server, "2")
@@ -102,7 +102,7 @@ def test_only_the_right_press_of_promote_model_is_an_approval(server: str, candi
 
 
 def test_the_servers_page_shows_the_signature(server: str, candidate: Make) -> None:
-    made = Registry(server).register("shown", candidate())
+    made = Registry(server).register("shown", candidate(), KEY)
     query = {"path": "MLmodel", "name": "shown", "version": made.version}
     answer = requests.get(f"{server}/model-versions/get-artifact", query, timeout=20)
     assert answer.status_code == 200
@@ -111,6 +111,6 @@ def test_the_servers_page_shows_the_signature(server: str, candidate: Make) -> N
 
 @pytest.mark.parametrize("outcome", ["rolled back: errors"])
 def test_a_version_that_never_reached_the_gate_is_closed_too(registry: Registry, candidate: Make, outcome: str) -> None:
-    made = registry.register("tiny", candidate())
+    made = registry.register("tiny", candidate(), KEY)
     registry.close_gate(made, outcome)
     assert registry.client.get_model_version("tiny", "1").tags["seqline.state"] == outcome

@@ -4,11 +4,11 @@ import pytest
 
 from pipelines.errors import SeqlineError
 from pipelines.registry import Registry
-from tests.registry.conftest import SCORES, SCRUB, SPEC, Make
+from tests.registry.conftest import KEY, SCORES, SCRUB, SPEC, Make
 
 
 def test_history_is_ordered_and_keeps_an_event_once(registry: Registry, candidate: Make) -> None:
-    made = registry.register("tiny", candidate())
+    made = registry.register("tiny", candidate(), KEY)
     later = registry.version("tiny", "1")
     start = registry.history("tiny")[0].at
     for _ in range(2):
@@ -28,7 +28,7 @@ def test_history_is_ordered_and_keeps_an_event_once(registry: Registry, candidat
 
 
 def test_lineage_names_where_a_version_comes_from(registry: Registry, candidate: Make) -> None:
-    made = registry.register("tiny", candidate())
+    made = registry.register("tiny", candidate(), KEY)
     registry.set_alias("tiny", "champion", "1")
     told = registry.lineage("tiny")
     assert told == registry.lineage("tiny", "1")
@@ -44,6 +44,6 @@ def test_lineage_names_where_a_version_comes_from(registry: Registry, candidate:
 def test_lineage_of_nothing_says_so(registry: Registry, candidate: Make) -> None:
     with pytest.raises(SeqlineError, match="tiny: no version has the alias 'champion'"):
         registry.lineage("tiny")
-    registry.register("tiny", candidate())
+    registry.register("tiny", candidate(), KEY)
     with pytest.raises(SeqlineError, match="version=4"):
         registry.lineage("tiny", "4")

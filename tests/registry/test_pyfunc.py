@@ -11,7 +11,7 @@ from pipelines.decode import Decoder
 from pipelines.registry import Registry
 from pipelines.spec import Decoding
 from pipelines.training.export import export
-from tests.registry.conftest import Make
+from tests.registry.conftest import KEY, Make
 
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "a", "small", "library", "for", "reading", "images", "<PERSON_1>"]
 
@@ -49,7 +49,7 @@ def test_the_registered_model_answers_as_the_decoder_does(
 ) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     weights = artifact.make(artifact.Weights, tmp_path / "bart", tiny_bart)
-    made = registry.register("tiny", replace(candidate(), weights=weights, export=export(weights, "int8", tmp_path)))
+    made = registry.register("tiny", replace(candidate(), weights=weights, export=export(weights, "int8", tmp_path)), KEY)
     texts = ["a small library for reading images", "images for <PERSON_1>"]
     decoder = Decoder(registry.fetch("tiny", made.version, tmp_path / "live"))
     wanted = [answer.text for answer in decoder.generate(texts, Decoding(beam=2, max_tokens=8))]

@@ -153,6 +153,16 @@ def test_a_pair_is_matched_across_ticks_and_a_half_that_waited_too_long_is_dropp
     assert ev.fold(later, [replace(second, at=50.0)]).slis["availability"].mirror_canary == Count()
 
 
+def test_feedback_is_nobodys_half_of_a_pair() -> None:
+    def verdict(arm: str, version: str, sli: str, good: bool) -> Event:
+        return Event("r", "u", arm, version, 1.0, {sli: good}, kind="verdict", shadow=arm == "canary")
+
+    judged = [verdict("champion", "1", "judge", True), verdict("canary", "2", "judge", False)]
+    said = verdict("champion", "1", "feedback", False)
+    start = Evidence("1", "2", {"judge": Sli()}, weights=((0.0, 0.0),))
+    assert ev.fold(start, [judged[0], said, judged[1]]).slis == ev.fold(start, judged).slis
+
+
 def test_verdicts_are_compared_on_all_answers_where_flags_are_common() -> None:
     chance = random.Random(5)
     journal = []

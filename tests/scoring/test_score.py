@@ -11,7 +11,7 @@ from pyarrow import parquet
 from pipelines import artifact, spec
 from pipelines.artifact import Dataset, Export, Report, Weights
 from pipelines.errors import UserError
-from pipelines.scoring import report, score
+from pipelines.scoring import Filtering, report, score
 from pipelines.training.export import export
 
 SCORING = spec.Scoring(lead_words=4, resamples=200)
@@ -84,6 +84,27 @@ def test_an_untrained_model_is_scored_and_stopped_at_the_gate(exports: list[Expo
     assert scores["baselines"]["lead"]["difference"]["verdict"] == "worse"
     assert "gate: closed" in report.summary(found.path)
     assert "closed** by: reads_source" in (found.path / "report.md").read_text()
+
+
+def test_each_filter_of_serving_has_its_rate_of_false_alarms(exports: list[Export], tmp_path: Path) -> None:
+    def filtering(**filters: object) -> Filtering:
+        return Filtering(spec.Filters.model_validate(filters), "translation", "en")
+
+    data = dataset(tmp_path, 40)
+    found = score(exports[0], data, None, SCORING, DECODING, tmp_path, filtering(patterns=["game"], length="off"))
+    rates = json.loads((found.path / "scores.json").read_text())["filters"]
+    assert set(rates) == {"length", "repetition", "echo", "numbers", "names", "pattern"}, "no leak: there is no policy"
+    assert {name: rate["action"] for name, rate in rates.items()}["length"] == "off", "what is off is measured too"
+    games = sum("game" in target for target in pairs(40, 2)["target"].to_pylist())
+    assert rates["pattern"]["references"]["count"] == games > 0
+    low, high = rates["pattern"]["references"]["interval"]
+    assert low < games / 40 < high
+    assert rates["numbers"]["references"]["count"] == rates["names"]["references"]["count"] == 0
+    assert rates["length"]["outputs"]["count"] == 40, "an untrained model never ends"
+    text = (found.path / "report.md").read_text()
+    assert f"| pattern | is withheld | {games / 40:.1%} [" in text
+    other = score(exports[0], data, None, SCORING, DECODING, tmp_path, filtering())
+    assert other.path != found.path, "other filters, another report"
 
 
 def test_the_same_input_gives_the_same_bytes_and_is_not_scored_twice(exports: list[Export], tmp_path: Path) -> None:

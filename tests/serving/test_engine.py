@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pipelines import artifact
 from tests.serving.site import spec, until
@@ -21,15 +23,14 @@ from tests.serving.site import spec, until
 ENGINE = [sys.executable, "-m", "pipelines.serving.engine", "--port", "0"]
 
 
-def command(export: Path, folder: Path) -> list[str]:
+def command(export: Path, folder: Path, **serving: Any) -> list[str]:
     path = folder / "spec.json"
-    path.write_text(spec(serving={"queue": 4}).model_dump_json())
+    path.write_text(spec(serving={"queue": 4, "max_chars": 5_000, **serving}).model_dump_json())
     return [*ENGINE, "--export", str(export), "--spec", str(path)]
 
 
-@pytest.fixture(scope="module")
-def engine(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    given = command(export, tmp_path_factory.mktemp("engine"))
+@contextmanager
+def running(given: list[str]) -> Iterator[httpx.Client]:
     with subprocess.Popen(given, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         ready = json.loads(process.stdout.readline())
@@ -38,6 +39,28 @@ def engine(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
             yield http
         process.terminate()
         assert process.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def engine(export: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with running(command(export, tmp_path_factory.mktemp("engine"))) as http:
+        yield http
+
+
+def outputs(engine: httpx.Client, *inputs: str, **options: Any) -> list[dict[str, Any]]:
+    answer = engine.post("/generate", json={"inputs": inputs, **options})
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["outputs"]
+    return found
+
+
+def streamed(engine: httpx.Client, *inputs: str, **options: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The pieces, and the last line."""
+    with engine.stream("POST", "/generate", json={"inputs": inputs, "stream": True, **options}) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/x-ndjson"
+        *pieces, last = [json.loads(line) for line in answer.iter_lines()]
+    return pieces, last
 
 
 def test_it_says_what_it_serves(engine: httpx.Client, export: Path) -> None:
@@ -51,7 +74,8 @@ def test_texts_asked_together_or_alone_get_the_same_answers(engine: httpx.Client
     for one, other in zip(together, alone, strict=True):
         assert one.pop("logprob") == pytest.approx(other.pop("logprob"), abs=1e-2)
         assert one == other
-        assert one.keys() == {"text", "source_tokens", "target_tokens", "truncated"}
+        made = {"finished", "parts", "seed"}
+        assert one.keys() == {"text", "source_tokens", "target_tokens", "truncated"} | made
 
 
 def test_the_decoding_is_the_specs_unless_one_is_given(engine: httpx.Client) -> None:
@@ -70,12 +94,84 @@ def test_the_decoding_is_the_specs_unless_one_is_given(engine: httpx.Client) -> 
         ({"deadline_ms": 0}, "deadline_ms: must be a number of milliseconds above 0"),
         ({"deadline_ms": True}, "deadline_ms: must be a number of milliseconds above 0"),
         ({"inputs": []}, "inputs: must be a list of at least one text"),
-        ({"temperature": 1}, "body: unknown key: the keys are deadline_ms, decoding, inputs"),
+        ({"decoding": {"beam": 16}}, "decoding.beam: must be at most 8"),
+        ({"decoding": {"max_tokens": 513}}, "decoding.max_tokens: must be at most 512"),
+        ({"stream": 1}, "stream: must be true or false"),
+        ({"temperature": 1}, "body: unknown key: the keys are deadline_ms, decoding, inputs, stream"),
     ],
 )
 def test_a_bad_request_gets_one_line(engine: httpx.Client, change: dict[str, Any], line: str) -> None:
     answer = engine.post("/generate", json={"inputs": ["a"], **change})
     assert (answer.status_code, answer.json()) == (400, {"error": line})
+
+
+def test_other_paths_and_methods_get_one_line(engine: httpx.Client) -> None:
+    assert (engine.get("/").status_code, engine.get("/").json().keys()) == (404, {"error"})
+    assert (engine.get("/generate").status_code, engine.get("/generate").headers["Allow"]) == (405, "POST")
+
+
+def test_it_tells_where_the_time_went(engine: httpx.Client) -> None:
+    timing = engine.post("/generate", json={"inputs": ["a small package", "a library"]}).json()["timing"]
+    assert timing.keys() == {"queue", "decode", "batch", "busy"}
+    assert timing["batch"] == 2
+    assert timing["decode"] >= timing["busy"] / 2 > 0 <= timing["queue"]
+
+
+def test_a_drawn_answer_can_be_drawn_again_whoever_else_is_served(engine: httpx.Client) -> None:
+    drawn = {"temperature": 2.0, "max_tokens": 8}
+    (first,) = outputs(engine, "a small package", decoding=drawn)
+    again = outputs(engine, "fonts", "a small package", "games", decoding={**drawn, "seed": first["seed"]})
+    assert again[1]["text"] == first["text"]
+    others = {outputs(engine, "a small package", decoding=drawn)[0]["text"] for _ in range(5)}
+    assert len(others) > 1, "without a seed each is drawn anew"
+
+
+@pytest.mark.parametrize("decoding", [{"beam": 1}, {"beam": 2}, {"temperature": 1.0, "seed": 5}])
+def test_a_stream_tells_the_text_in_pieces_and_then_the_answer(engine: httpx.Client, decoding: dict[str, Any]) -> None:
+    inputs = ("a small package", "fonts for games")
+    pieces, last = streamed(engine, *inputs, decoding={"max_tokens": 8, **decoding})
+    for index, output in enumerate(last["outputs"]):
+        assert "".join(piece["text"] for piece in pieces if piece["index"] == index) == output["text"]
+    assert [each["text"] for each in last["outputs"]] == [
+        each["text"] for each in outputs(engine, *inputs, decoding={"max_tokens": 8, **decoding})
+    ]
+    assert last["timing"]["busy"] > 0
+
+
+def test_a_stream_that_cannot_begin_is_refused_as_ever(engine: httpx.Client) -> None:
+    answer = engine.post("/generate", json={"inputs": ["a"], "stream": True, "deadline_ms": 0.001})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+LONG = "A small package for reading files. " * 60
+
+
+def test_a_long_text_is_read_in_pieces_and_nothing_is_left_out(engine: httpx.Client) -> None:
+    long, short = outputs(engine, LONG, "fonts")
+    assert long["parts"] > 1 == short["parts"]
+    assert not long["truncated"]
+    assert long["logprob"] is None
+    pieces, last = streamed(engine, LONG, "fonts")
+    assert last["outputs"][0] == long
+    assert "".join(piece["text"] for piece in pieces if piece["index"] == 0) == long["text"]
+
+
+def test_a_long_text_is_cut_or_refused_where_the_spec_says_so(export: Path, tmp_path: Path) -> None:
+    with running(command(export, tmp_path, long_inputs="cut")) as http:
+        (cut,) = outputs(http, LONG)
+        assert (cut["truncated"], cut["parts"]) == (True, 1)
+    with running(command(export, tmp_path, long_inputs="refuse")) as http:
+        answer = http.post("/generate", json={"inputs": ["fonts", LONG]})
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith("inputs[1]: longer than the model reads at once (")
+
+
+def test_who_hangs_up_makes_room_for_others(engine: httpx.Client) -> None:
+    for stream in (False, True):
+        for _ in range(20):  # more than there is room for
+            with suppress(httpx.TimeoutException):
+                engine.post("/generate", json={"inputs": ["word " * 90] * 8, "stream": stream}, timeout=0.02)
+    until(lambda: engine.post("/generate", json={"inputs": ["a"]}).status_code == 200)
 
 
 def test_a_passed_deadline_is_a_503(engine: httpx.Client) -> None:
@@ -103,6 +199,16 @@ def test_a_changed_byte_is_refused_by_name(export: Path, tmp_path: Path) -> None
     assert victim.name in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert ended.stdout == ""
+
+
+def test_with_a_signer_an_unsigned_export_is_refused(export: Path, tmp_path: Path) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    public = tmp_path / "public.pem"
+    public.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    given = [*command(export, tmp_path), "--signer", str(public)]
+    ended = subprocess.run(given, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (1, "", 1)
+    assert "sign" in ended.stderr
 
 
 def test_it_ends_when_its_parent_is_killed(export: Path, tmp_path: Path) -> None:

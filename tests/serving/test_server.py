@@ -18,6 +18,7 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.rollout.store import Route, Store
+from pipelines.serving.admin import Admin
 from pipelines.serving.server import serve
 from tests.serving.site import KEY, spec, until
 
@@ -51,14 +52,22 @@ def test_sigterm_drains_flushes_and_returns(export: Path, tmp_path: Path) -> Non
     with standalone(export, tmp_path) as (process, url, store):
         below = children(process.pid)
         seen: Counter[str] = Counter()
+        dropped: list[Exception] = []
 
         def send() -> None:
+            try:
+                ask()
+            except Exception as error:
+                dropped.append(error)
+
+        def ask() -> None:
             with httpx.Client(base_url=url, timeout=20) as http:
                 while True:
                     try:
                         answer = http.post("/v1/generate", json={"inputs": ["a small package"]})
-                    except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError):
-                        return  # not taken in any more
+                    except httpx.ConnectError:
+                        return  # not taken in any more: nothing was sent
+                    assert answer.status_code == 200
                     seen[answer.headers.get("X-Request-Id", answer.text)] += 1
 
         threads = [threading.Thread(target=send) for _ in range(3)]
@@ -69,10 +78,44 @@ def test_sigterm_drains_flushes_and_returns(export: Path, tmp_path: Path) -> Non
         for thread in threads:
             thread.join(30)
         assert process.wait(30) == 0
+        assert not dropped
         assert process.stdout.read() == "returned\n"
         events = {e.request for e in store.read("tiny", {}).events}
         assert set(seen) <= events, "every answered request is in the journal"
         until(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()])
+
+
+def test_a_second_sigterm_waits_for_nobody(export: Path, tmp_path: Path) -> None:
+    with standalone(export, tmp_path) as (process, url, _store):
+        [engine] = httpx.get(f"{url}/healthz").json()["engines"].values()
+        os.kill(engine, signal.SIGSTOP)
+        came: list[Exception | httpx.Response] = []
+
+        def send() -> None:
+            try:
+                came.append(httpx.post(f"{url}/v1/generate", json={"inputs": ["a small package"]}, timeout=60))
+            except httpx.HTTPError as error:
+                came.append(error)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        until(lambda: 'seqline_engine_in_flight{model="tiny"} 1.0' in httpx.get(f"{url}/metrics").text)
+        process.send_signal(signal.SIGTERM)
+        until(lambda: not connects(url))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        sending.join(30)
+        assert [type(each) for each in came] in ([httpx.RemoteProtocolError], [httpx.ReadError])
+        os.kill(engine, signal.SIGKILL)
+
+
+def connects(url: str) -> bool:
+    host, _, port = url.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=0.2).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_killed_it_leaves_no_process_and_at_most_the_last_moment_unwritten(export: Path, tmp_path: Path) -> None:
@@ -89,6 +132,15 @@ def test_killed_it_leaves_no_process_and_at_most_the_last_moment_unwritten(expor
         events = {e.request for e in store.read("tiny", {}).events}
         assert {request for at, request in answered if killed - at > 0.5} <= events
         until(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()])
+
+
+def test_a_taken_admin_port_is_told_by_its_own_name(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        store = Store(f"sqlite:///{tmp_path}/rollout.db")
+        admin = Admin("an admin key that is long enough", "{}{}".format, port)
+        with pytest.raises(UserError, match=rf"serving.admin_port: cannot listen on 127.0.0.1:{port}: "):
+            serve(spec(), store, lambda _: tmp_path, KEY, port=0, admin=admin)
 
 
 def test_a_taken_address_is_one_clear_line(tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,40 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer
 
-from pipelines.artifact import MANIFEST, Corrupt, Export, seal
+from pipelines.artifact import Export
 from pipelines.decode import Decoder
 from pipelines.errors import UserError
 from pipelines.spec import Decoding
 from tests.training import line
 
-REPO = Path(__file__).parents[1]
-LEARNT = line.TRAINING.model_copy(update={"steps": 300, "learning_rate": 5e-3, "validate_steps": 100, "checkpoint_steps": 300})
+REPO = Path(__file__).parents[2]
 FREE = Decoding(max_tokens=12, no_repeat_ngram=0)
-
-
-@pytest.fixture(scope="module")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    return line.exported(tmp_path_factory.mktemp("decode"), "float32", LEARNT)
-
-
-@pytest.fixture(scope="module")
-def decoder(export: Export) -> Decoder:
-    return Decoder(export.path)
-
-
-@pytest.fixture(scope="module")
-def sources() -> list[str]:
-    return list(line.pairs(20, 3)["source"])
-
-
-@pytest.fixture(scope="module")
-def plain(export: Export, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same export without ct2/."""
-    folder = Path(shutil.copytree(export.path, tmp_path_factory.mktemp("plain") / "export"))
-    shutil.rmtree(folder / "ct2")
-    (folder / MANIFEST).unlink()
-    seal(folder)
-    return folder
 
 
 def test_it_answers_and_placeholders_come_back_as_text(decoder: Decoder, sources: list[str]) -> None:
@@ -79,8 +52,7 @@ def test_logprob_is_the_sum_over_the_tokens(
         assert answer.logprob == pytest.approx(sum(counted), abs=2e-3)
 
 
-def test_without_ct2_transformers_gives_the_same_answers(decoder: Decoder, plain: Path, sources: list[str]) -> None:
-    other = Decoder(plain)
+def test_without_ct2_transformers_gives_the_same_answers(decoder: Decoder, other: Decoder, sources: list[str]) -> None:
     for decoding in (FREE, FREE.model_copy(update={"beam": 3})):
         ours, theirs = decoder.generate(sources, decoding), other.generate(sources, decoding, batch_tokens=128)
         same = [(a, b) for a, b in zip(ours, theirs, strict=True) if a.text == b.text]
@@ -88,6 +60,18 @@ def test_without_ct2_transformers_gives_the_same_answers(decoder: Decoder, plain
         for a, b in same:
             assert (a.source_tokens, a.target_tokens, a.truncated) == (b.source_tokens, b.target_tokens, b.truncated)
             assert a.logprob == pytest.approx(b.logprob, abs=2e-3)
+
+
+def test_encode_write_and_read_are_generate(either: Decoder, sources: list[str]) -> None:
+    encoded = either.encode(sources)
+    assert [len(one) for one in encoded] == [len(one.ids) for one in encoded] == [len(one.pieces) for one in encoded]
+    assert either.read(encoded, either.write(encoded, FREE)) == either.generate(sources, FREE)
+    assert either.write([], FREE) == either.encode([]) == []
+
+
+def test_whether_the_model_ended_the_answer_is_told(either: Decoder, sources: list[str]) -> None:
+    assert all(answer.finished for answer in either.generate(sources[:3], FREE))
+    assert not any(answer.finished for answer in either.generate(sources[:3], Decoding(max_tokens=3)))
 
 
 def test_long_sources_are_cut_and_said_to_be(decoder: Decoder) -> None:
@@ -106,15 +90,6 @@ def test_nothing_and_empty_texts(decoder: Decoder) -> None:
 def test_a_lone_surrogate_is_the_senders_mistake(decoder: Decoder) -> None:
     with pytest.raises(UserError, match=r"^inputs\[1\]: a lone surrogate at character 2"):
         decoder.generate(["fine", "no\ud800pe"], FREE)
-
-
-def test_an_export_that_changed_is_refused(export: Export, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(export.path, tmp_path / "export"))
-    model = bytearray((folder / "ct2" / "model.bin").read_bytes())
-    model[len(model) // 2] ^= 1
-    (folder / "ct2" / "model.bin").write_bytes(model)
-    with pytest.raises(Corrupt, match=r"export/ct2/model\.bin: the bytes changed"):
-        Decoder(folder)
 
 
 def test_with_ct2_neither_torch_nor_transformers_is_imported(export: Export) -> None:
