@@ -1,4 +1,4 @@
-"""`seqline keys`: who may ask a model's gateway (specs with `serving.keys: required`) and its admin API."""
+"""`seqline keys`: who may ask a model's gateway (specs with `serving.api_keys: required`) and its admin API."""
 
 import time
 from dataclasses import asdict

@@ -69,6 +69,12 @@ def test_a_missing_file_names_itself(tmp_path: Path) -> None:
         spec.load(tmp_path / "nothing.yaml")
 
 
+def test_no_key_makes_a_section_look_like_a_mapping() -> None:
+    """Prefect hands what a flow returns to dict(), which calls an attribute `keys`."""
+    sections = [kind for kind in vars(spec).values() if isinstance(kind, type) and issubclass(kind, spec.Section)]
+    assert [kind for kind in sections if {"keys", "items", "values"} & set(kind.model_fields)] == []
+
+
 def test_the_schema_describes_every_key() -> None:
     described = spec.schema()
     json.dumps(described)

@@ -75,6 +75,7 @@ class Gateway:
             "ok": ok, "model": self.spec.name, "champion": route.champion, "canary": route.canary,
             "weight": self.routing.weight, "shadow": self.routing.mirrored(), "generation": route.generation,
             "wanted": wanted.generation, "fused": self.routing.fused, "engines": self._parts.supervisor.pids(),
+            "in_flight": self._parts.admission.in_flight,
             "overloaded": room.overloaded, "spend": round(self._parts.spent(), 6), "pid": os.getpid(),
         }  # fmt: skip
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines import artifact
 from pipelines.errors import SeqlineError
 from pipelines.filters.leaks import Leak, new_data, redact
+from pipelines.scrub.detect import applied
 from pipelines.serving.scrubber import Job, Result, Worker
 from pipelines.spec import Privacy
 
@@ -248,12 +249,8 @@ class Guards:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         key = artifact.digest([(path.name, artifact.file_sha256(path)) for path in files])
         if key not in self._guards:
-            stated = folder / "privacy.json"
-            privacy = Privacy.model_validate_json(stated.read_text()) if stated.is_file() else self._default
-            tagger = folder / f"tagger-{privacy.language}"
-            guard = Guard(privacy, tagger if tagger.is_dir() else None)
-            await guard.start()
-            self._guards[key] = guard
+            self._guards[key] = Guard(*applied(folder, self._default))  # before it starts: another version may need it too
+        await self._guards[key].start()
         self._of_version[version] = key
 
     def of(self, version: str) -> Guard:

@@ -129,7 +129,9 @@ def reply(content: object, status: int = 200, headers: Mapping[str, str] | None 
 
 
 def refusal(error: Refused, shape: Shape = plain) -> Response:
-    headers = {"Retry-After": str(error.retry_seconds)} if error.status in (429, 503) else None
+    headers = {"Retry-After": str(error.retry_seconds)} if error.status in (429, 503) else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return reply(shape(error.line, error.status), error.status, headers)
 
 

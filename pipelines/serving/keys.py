@@ -168,7 +168,7 @@ class Keys:
             raise UserError(f"SEQLINE_ADMIN_KEY: must have {SHORTEST_ADMIN} characters or more: `openssl rand -hex 32`")
         self.failed = 0
         self._store, self._name, self._clock = store, name, clock
-        self._required, self._rate = serving.keys == "required", serving.requests_per_minute
+        self._required, self._rate = serving.api_keys == "required", serving.requests_per_minute
         self._master = _hash(admin_key) if admin_key else None
         self._known: Mapping[bytes, _Known] = {}
         self._was_read = False

@@ -92,6 +92,7 @@ class Launcher:
         process = await asyncio.create_subprocess_exec(
             sys.executable, *command, "--parent", str(os.getpid()),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C and signals to our group are for us, who still have requests to finish
         )  # fmt: skip
         try:
             assert process.stdout is not None

@@ -12,7 +12,7 @@ class Decoding(Section):
     """Beams; 1 is greedy."""
     max_tokens: int = Field(32, ge=1)
     """Longest answer, in tokens."""
-    length_penalty: float = Field(1.0, ge=0)
+    length_penalty: float = Field(1.0, ge=0, le=10)
     """Exponent of the length by which a beam's score is divided."""
     no_repeat_ngram: int = Field(3, ge=0)
     """Sequences of this many tokens may not repeat; 0 turns it off."""

@@ -129,7 +129,7 @@ class Serving(Section):
     """Port that the gateway listens on."""
     admin_port: int | None = Field(None, ge=0, le=65_535)
     """Port of the admin API, on loopback; `port` + 1000 by default."""
-    keys: Literal["none", "required"] = "none"
+    api_keys: Literal["none", "required"] = "none"
     """`required`: requests need an API key made by `seqline keys add`."""
     requests_per_minute: int = Field(600, ge=1)
     """Rate limit of a key that was given none of its own."""

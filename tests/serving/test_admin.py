@@ -28,7 +28,7 @@ class Governed(Site):
     def __init__(self, folder: Path, export: Path) -> None:
         self.undone: list[tuple[str, str]] = []
         self._behind = threading.Event()
-        super().__init__(spec(serving={"keys": "required"}), folder / "rollout.db", export)
+        super().__init__(spec(serving={"api_keys": "required"}), folder / "rollout.db", export)
         assert self._behind.wait(30)
         self.http.headers["Authorization"] = "Bearer " + keys.add(self.store, "tiny", "tests", rate=100_000)
         until(lambda: self.ask().status_code == 503)

@@ -40,7 +40,7 @@ class Clock:
 
 def known(store: Store, clock: Clock | None = None, **serving: Any) -> Keys:
     """The keys of a gateway that has looked once."""
-    found = Keys(store, NAME, Serving(**{"keys": "required", **serving}), admin_key=ADMIN, clock=clock or Clock())
+    found = Keys(store, NAME, Serving(**{"api_keys": "required", **serving}), admin_key=ADMIN, clock=clock or Clock())
     found.read()
     return found
 

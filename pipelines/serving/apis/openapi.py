@@ -40,7 +40,7 @@ def document(spec: Spec) -> Json:
     if spec.task == "translation":
         paths |= _libretranslate(spec) | _deepl(spec)
     paths["/healthz"] = {"get": _operation("What is served now", None, {"type": "object"}, statuses=(503,))}
-    keyed = spec.serving.keys == "required"
+    keyed = spec.serving.api_keys == "required"
     return {
         "openapi": "3.1.0",
         "info": {"title": spec.name, "version": "1", "description": f"{spec.task} by seqline"},

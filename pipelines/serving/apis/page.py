@@ -22,7 +22,7 @@ def route(spec: Spec, *, admin: bool = False) -> Route:
     text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True).from_string(text)
     shown = page.render(
-        name=spec.name, task=spec.task, longest=spec.serving.max_chars, keyed=spec.serving.keys == "required", admin=admin
+        name=spec.name, task=spec.task, longest=spec.serving.max_chars, keyed=spec.serving.api_keys == "required", admin=admin
     )
 
     async def page_of(_request: Request) -> Response:
