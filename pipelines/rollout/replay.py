@@ -88,8 +88,9 @@ async def _until(stop: asyncio.Event, when: float) -> None:
 async def _send(http: aiohttp.ClientSession, url: str, body: dict[str, list[str]], user: str, tally: Tally) -> None:
     tally.sent += 1
     began = time.monotonic()
+    headers = {"X-User": user, "Cache-Control": "no-cache"}  # it repeats itself, and an answer from the cache is no evidence
     try:
-        async with http.post(f"{url}/v1/generate", json=body, headers={"X-User": user}) as answer:
+        async with http.post(f"{url}/v1/generate", json=body, headers=headers) as answer:
             await answer.read()
             status = str(answer.status)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -39,7 +39,8 @@ class Output(BaseModel):
 class Ask:
     """One request: `decoding` is the spec's with what the sender changed, within the caps.
 
-    `user` is who sends (X-User), `holder` the name of the API key, `seconds` the sender's own deadline.
+    `user` is who sends (X-User), `holder` the name of the API key, `seconds` the sender's own deadline; `fresh` answers are
+    made for this request (Cache-Control: no-cache).
     """
 
     inputs: Sequence[str]
@@ -47,6 +48,7 @@ class Ask:
     user: str | None = None
     holder: str | None = None
     seconds: float | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Call:
     decoding: Decoding
     texts: Sequence[str] = ()
     values: Sequence[Mapping[str, str]] = ()
+    fresh: bool = False
 
     @property
     def seconds(self) -> float:

@@ -171,7 +171,7 @@ class Gateway:
     async def _scrubbed(self, ask: Ask) -> Call:
         key = ask.user or "\0".join(ask.inputs)
         mac = hmac.digest(self._key, key.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()
-        call = Call(uuid.uuid4().hex, key, mac, time.monotonic(), ask.decoding)
+        call = Call(uuid.uuid4().hex, key, mac, time.monotonic(), ask.decoding, fresh=ask.fresh)
         logs.request.set(call.request)
         version = self.routing.champion
         try:

@@ -122,6 +122,7 @@ class Versions:
 
     async def _made(self, version: str, call: Call, terms: Terms, *, fresh: bool = False) -> tuple[Made, Call]:
         """The answers, and the call as it was made. `fresh` ones come from the engine only."""
+        fresh = fresh or call.fresh
         decoding = _decoding(call.decoding, terms.given_up)
         made = Made([None] * len(call.texts)) if fresh else self._kept(version, call, decoding, terms.given_up)
         if terms.tell:

@@ -1,7 +1,7 @@
 """What every API does alike: who asks, a bounded body, strict JSON, the caps, refusals of one line in the API's own form."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -103,19 +103,18 @@ class Door:
 
     async def answer(self, request: Request, ask: Ask) -> Answered:
         """The gateway's answer, unless the sender hangs up first."""
-        try:
-            answered = await intake.unless_gone(request, self.gateway.generate(ask))
-        except Refused:
-            self.gateway.telemetry.holder(ask.holder, "refused").inc()
-            raise
-        self.gateway.telemetry.holder(ask.holder, "answered").inc()
-        return answered
+        return await intake.unless_gone(request, self.gateway.generate(as_asked(request, ask)))
 
 
 def asked_by(holder: Holder | None, request: Request) -> tuple[str | None, str | None]:
     """(user, holder) of an Ask: a key's holder counts as the user where no X-User tells better."""
     name = holder.name if holder else None
     return intake.user_of(request) or name, name
+
+
+def as_asked(request: Request, ask: Ask) -> Ask:
+    """Whether the answer must be a fresh one: the standard header says so."""
+    return replace(ask, fresh="no-cache" in request.headers.get("cache-control", ""))
 
 
 def number(given: object, name: str, least: float, most: float) -> float:

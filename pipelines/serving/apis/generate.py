@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from pipelines.serving import intake
-from pipelines.serving.apis.door import Door, asked_by, identified, number
+from pipelines.serving.apis.door import Door, as_asked, asked_by, identified, number
 from pipelines.serving.exchange import Answered, Ask, Delta
 from pipelines.serving.feedback import KEYS as FEEDBACK
 from pipelines.serving.intake import Refused
@@ -57,7 +57,7 @@ async def _streamed(door: Door, request: Request, ask: Ask) -> Response:
 
     What is refused before the first word has its own status, as without streaming.
     """
-    parts = door.gateway.stream(ask)
+    parts = door.gateway.stream(as_asked(request, ask))
 
     async def begin() -> Delta | Answered:
         return await anext(parts)
