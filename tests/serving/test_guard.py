@@ -29,6 +29,20 @@ async def running(privacy: Privacy = PATTERNS, **options: Any) -> AsyncIterator[
         await guard.close()
 
 
+OTHERS: set[Any] = set()
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """The guards of gateways that other tests leave running are none of these tests'."""
+    OTHERS.clear()
+    OTHERS.update(multiprocessing.active_children())
+
+
+def workers() -> list[Any]:
+    return [child for child in multiprocessing.active_children() if child not in OTHERS]
+
+
 def run(test: Callable[[Guard], Awaitable[None]], privacy: Privacy = PATTERNS, **options: Any) -> None:
     async def whole() -> None:
         async with running(privacy, **options) as guard:
@@ -87,7 +101,7 @@ def test_texts_that_break_it_fail_and_their_neighbours_do_not() -> None:
 def test_a_killed_worker_costs_nobody_an_answer() -> None:
     async def test(guard: Guard) -> None:
         for _ in range(2):
-            (worker,) = multiprocessing.active_children()
+            (worker,) = workers()
             asking = [asyncio.create_task(guard.scrub([f"text {n} for bob@example.org"])) for n in range(20)]
             await asyncio.sleep(0)
             worker.kill()
@@ -122,9 +136,9 @@ def test_a_text_that_nobody_waits_for_is_skipped() -> None:
         await asyncio.sleep(0)
         for each in poisoned:
             each.cancel()
-        (worker,) = multiprocessing.active_children()
+        (worker,) = workers()
         assert await guard.scrub(["fine"]) == [("fine", {})]
-        assert multiprocessing.active_children() == [worker], "it never saw them"
+        assert workers() == [worker], "it never saw them"
 
     run(test, HOSTILE)
 
@@ -146,7 +160,7 @@ def test_closing_leaves_no_process_and_answers_who_waits() -> None:
             waiting = asyncio.create_task(outcome(guard.scrub([HANG])))
             await asyncio.sleep(0.01)
         assert await waiting is GuardDown
-        assert multiprocessing.active_children() == []
+        assert workers() == []
 
     asyncio.run(test())
 

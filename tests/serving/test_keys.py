@@ -85,7 +85,7 @@ def test_any_text_may_come_as_a_key(store: Store) -> None:
 
 
 def test_where_none_is_needed_anybody_may_ask(store: Store) -> None:
-    gate = known(store, keys="none")
+    gate = known(store, api_keys="none")
     assert gate.of("whatever") is None
     assert gate.holder({"authorization": "Bearer whatever"}) is None
 
@@ -174,7 +174,7 @@ def test_where_a_key_may_stand(headers: dict[str, str], secret: str | None) -> N
 
 
 def test_the_admin_api_takes_its_own_key_and_keys_with_admin(store: Store) -> None:
-    gate = known(store, keys="none")
+    gate = known(store, api_keys="none")
     plain, admin = keys.add(store, NAME, "ann"), keys.add(store, NAME, "bob", admin=True)
     gate.read()
     ask = lambda secret: lambda: gate.admin({"authorization": f"Bearer {secret}"}, "::1")  # noqa: E731
@@ -224,7 +224,7 @@ def test_while_the_database_is_away_the_last_known_keys_stay(store: Store) -> No
 
 def test_before_the_first_look_nobody_is_told_that_a_key_is_wrong(store: Store) -> None:
     secret = keys.add(store, NAME, "ann")
-    assert refused(lambda: Keys(store, NAME, Serving(keys="required")).of(secret)).status == 503
+    assert refused(lambda: Keys(store, NAME, Serving(api_keys="required")).of(secret)).status == 503
 
 
 def _broken(store: Store) -> None:
