@@ -1,6 +1,7 @@
 """What serving costs: the spend of the last hour, and what is left of the cap. Pure: the clock is passed in (seconds)."""
 
 import math
+from bisect import bisect_left
 from collections import deque
 
 HOUR = 3_600.0
@@ -40,11 +41,14 @@ class Spend:
 
     def retry_seconds(self, now: float) -> int:
         """Whole seconds until the spend is below the cap again; 0 if it is."""
-        if self._cap is None or self.hour(now) < self._cap:
+        cap = self._cap
+        if cap is None or self.hour(now) < cap:
             return 0
-        left = self._total
-        for end, amount in self._slots:
-            left -= amount
-            if left < self._cap:
-                return max(1, math.ceil(end + HOUR - now))
-        return math.ceil(HOUR)  # not reached: what is left after the last slot is nothing
+        slots = list(self._slots)
+
+        def enough(place: int) -> bool:
+            """Is it below the cap once the slots up to `place` are past? Summed as `hour` will sum it then."""
+            return math.fsum(amount for _, amount in slots[place + 1 :]) < cap
+
+        end, _ = slots[bisect_left(range(len(slots)), True, key=enough)]
+        return max(1, math.ceil(end + HOUR - now))
