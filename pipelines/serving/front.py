@@ -66,9 +66,9 @@ class Front(Server):
         if all(filtered):
             await self._wait(SETTLE_SECONDS, lambda: False)
             await self._wait(end - loop.time(), lambda: not any(accept_queue(each) for each in listening))
-            await self._wait(0.02, lambda: False)  # what was accepted last becomes a connection in the loop's next turns
         for server in self.servers:
             server.close()
+        await _turns()  # what was accepted last becomes a connection meanwhile
         for each in listening:
             each.close()
         await self._wait(end - loop.time(), self._left)
@@ -97,6 +97,13 @@ class Front(Server):
             connection.abort()
         if left:
             await asyncio.wait(left, timeout=1)
+        await _turns()  # an aborted connection gives its socket back in the next turn
+
+
+async def _turns(count: int = 4) -> None:
+    """Let the event loop turn: however slow the machine, what was due has been done."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 SO_ATTACH_FILTER = 26  # Linux
