@@ -73,6 +73,27 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
 
 
 @app.command()
+def pretrain(spec: Annotated[Path, typer.Argument(help="The base's YAML.")], as_json: Json = False) -> None:
+    """Several models' data to a base that they are fine-tuned from: every step that is not done yet."""
+    from flows import stack
+    from pipelines.spec import load_base
+
+    settings = Settings().apply()
+    base = load_base(spec)
+    settings.check_disk()
+    if stack.running(settings):
+        os.environ.setdefault("PREFECT_API_URL", stack.PREFECT_API)
+    from flows.pretrain import pretrain as flow
+    from flows.zombies import bury_servers
+
+    bury_servers(settings.workspace / "prefect")
+    made = flow(str(spec))
+    card = made / "README.md"
+    text = f"{base.name} lies in {made} (card: {card})\nnext           `training: {{base: {base.name}}}` in a model's YAML"
+    report({"name": base.name, "folder": str(made), "card": str(card)}, as_json, text)
+
+
+@app.command()
 def rollout(
     name: Name,
     watch: Annotated[bool, typer.Option("--watch", help="Tick to the end, or to the approval.")] = False,

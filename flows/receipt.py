@@ -9,6 +9,7 @@ from flows.settings import Settings
 from pipelines import artifact, sources
 from pipelines.dataset.versions import forgotten
 from pipelines.spec import Spec
+from pipelines.training import base
 
 PIPELINES = Path(artifact.__file__).parent
 
@@ -30,10 +31,11 @@ def code_sha256() -> str:
 
 
 def key(spec: Spec, spec_path: Path, settings: Settings) -> str:
-    """The digest of all that a retrain reads: the source as it is now, the spec, the code."""
+    """The digest of all that a retrain reads: the source as it is now, the spec, the base in a folder, the code."""
     gone = sorted(forgotten(settings.project, spec.name))
     seen = sources.fingerprint(spec.data, spec_path.parent, settings.source_cache, settings.source_urls)
-    return artifact.digest("retrain", seen, gone, spec, code_sha256())
+    start = base.local(spec.training.base, spec_path.parent)
+    return artifact.digest("retrain", seen, gone, spec, start and base.fingerprint(start), code_sha256())
 
 
 def find(spec: Spec, wanted: str, settings: Settings) -> Receipt | None:

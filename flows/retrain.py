@@ -7,37 +7,30 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
-from rich.console import Console
 
 from flows import receipt
+from flows.prepare import prepare
 from flows.rollout import Watched, watch
 from flows.settings import Settings
 from flows.sole import Busy, sole
+from flows.steps import console, step
 from flows.zombies import bury_rivals
-from pipelines import artifact, dataset, encode, scoring, sources
+from pipelines import artifact, dataset, encode, scoring
 from pipelines.artifact import Artifact, Clean, Raw, Report
 from pipelines.decode import Reading
-from pipelines.errors import GateClosed, Transient
+from pipelines.errors import GateClosed
 from pipelines.registry import Candidate, Lineage, Registry, Version
 from pipelines.rollout import controller
 from pipelines.rollout.store import Store
-from pipelines.scrub.audit import expire
 from pipelines.scrub.detect import placeholders
-from pipelines.scrub.step import Keys, scrub
 from pipelines.spec import Spec, load
 from pipelines.training import base, export, fit
-
-P = ParamSpec("P")
-R = TypeVar("R")
-console = Console(highlight=False)
 
 
 @dataclass(frozen=True)
@@ -50,29 +43,6 @@ class Retrained:
     page: Artifact
     report: Report
     watched: Watched | None
-
-
-def step(name: str, work: Callable[P, R]) -> Callable[P, R]:
-    """A pipeline step as a Prefect task. Steps are content-addressed themselves, so Prefect's own cache stays out of it."""
-
-    def transient(_task: object, _run: object, state: Any) -> bool:
-        return isinstance(state.result(raise_on_failure=False), Transient)
-
-    as_task: Any = task(
-        name=name,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-        retries=2,
-        retry_delay_seconds=[5, 30],
-        retry_condition_fn=transient,
-    )
-    run: Callable[P, R] = as_task(work)
-
-    def timed(*args: P.args, **kwargs: P.kwargs) -> R:
-        console.print(f"{time.strftime('%H:%M:%S')} {name}")
-        return run(*args, **kwargs)
-
-    return timed
 
 
 @flow(name="retrain", flow_run_name="{spec}")
@@ -93,18 +63,13 @@ def retrain(spec: str) -> Retrained | None:
 
 def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> Retrained:
     """Every arrow of the picture, in order."""
-    work, quarantine = settings.folder("work", spec.name), settings.quarantine(spec.name)
+    work = settings.folder("work", spec.name)
     registry = Registry(settings.mlflow, settings.artifacts)
     champion = registry.champion(spec.name)
     in_production = registry.fetch(spec.name, champion.version, settings.folder("live", spec.name)) if champion else None
-    expire(quarantine, spec.privacy.quarantine_days)
-    sources.expire(settings.source_cache, spec.privacy.quarantine_days)
 
-    forgotten = dataset.forgotten(settings.project, spec.name)
-    raw = step("ingest", sources.ingest)(spec.data, path.parent, settings.source_cache, quarantine, settings.source_urls)
-    clean = step("scrub", scrub)(raw, spec.privacy, work, quarantine, Keys(settings.hmac_key, settings.vault_key), forgotten)
-    published = dataset.frozen(settings.project / "data" / spec.name)
-    pairs = step("curate and split", dataset.split)(clean, spec.data, work, published, forgotten)
+    prepared = prepare(spec, path, settings)
+    raw, clean, pairs = prepared.raw, prepared.clean, prepared.pairs
     pointer = step("version the data", dataset.publish)(pairs, spec.name, settings.project, origin(raw, clean))
     step("check the data", dataset.check)(pairs, spec.name, settings.project)
     start = base.resolve(spec.training.base, path.parent, lambda: in_production)

@@ -90,6 +90,8 @@ def test_the_deployments_are_those_of_the_specs() -> None:
     deployed = {(each["entrypoint"], each["name"]): each["schedules"][0]["cron"] for each in content["deployments"]}
     wanted = {}
     for path in (ROOT / "models").glob("*.yaml"):
+        if "\nkind: base\n" in path.read_text():
+            continue  # made once, by a person
         model = spec.load(path)
         wanted["flows.retrain.retrain", model.name] = model.schedule.retrain
         wanted["flows.rollout.rollout", model.name] = model.schedule.rollout

@@ -96,16 +96,16 @@ def divide(pairs: Sequence[Pair], splits: Splits, keep: frozenset[str] = frozens
         UserError: the clusters do not fill the splits.
     """
     names = [""] * len(pairs)
-    stays = sorted((n for n, pair in enumerate(pairs) if pair.id in keep), key=lambda n: (_rank(pairs[n].id), n))[: splits.test]
+    stays = sorted((n for n, pair in enumerate(pairs) if pair.id in keep), key=lambda n: (rank(pairs[n].id), n))[: splits.test]
     for index in stays:
         names[index] = "test"
-    sides = _sides(pairs)
+    shingles = sides(pairs)
     if stays:
         group = np.array([name == "test" for name in names], np.int64)
-        for index in likeness.crossing(sides, np.array(stays), group, splits.near_duplicate)[1].tolist():
+        for index in likeness.crossing(shingles, np.array(stays), group, splits.near_duplicate)[1].tolist():
             names[index] = HELD_OUT
     rows = np.array([n for n, name in enumerate(names) if name != HELD_OUT], np.int64)
-    labels = likeness.clusters([side[rows] for side in sides], splits.near_duplicate)
+    labels = likeness.clusters([side[rows] for side in shingles], splits.near_duplicate)
     clusters: dict[int, list[int]] = {}
     for index, label in zip(rows.tolist(), labels.tolist(), strict=True):
         clusters.setdefault(label, []).append(index)
@@ -119,11 +119,13 @@ def divide(pairs: Sequence[Pair], splits: Splits, keep: frozenset[str] = frozens
     return Division(names, Counter(map(len, clusters.values())))
 
 
-def _sides(pairs: Sequence[Pair]) -> tuple[likeness.Sets, likeness.Sets]:
+def sides(pairs: Sequence[Pair]) -> tuple[likeness.Sets, likeness.Sets]:
+    """The shingles of all sources, and of all targets."""
     return likeness.shingles([pair.source for pair in pairs]), likeness.shingles([pair.target for pair in pairs])
 
 
-def _rank(identity: str) -> bytes:
+def rank(identity: str) -> bytes:
+    """The order in which pairs fall into splits."""
     return hashlib.sha256(identity.encode()).digest()
 
 
@@ -132,7 +134,7 @@ def _assign(pairs: Sequence[Pair], clusters: Sequence[Sequence[int]], splits: Sp
     large = max(1, min(splits.test, splits.validation) // FEW)
 
     def order(cluster: Sequence[int]) -> tuple[bool, bytes]:
-        return len(cluster) > large, min(_rank(pairs[index].id) for index in cluster)
+        return len(cluster) > large, min(rank(pairs[index].id) for index in cluster)
 
     room = {"test": splits.test - tested, "validation": splits.validation, "train": len(pairs)}
     for cluster in sorted(clusters, key=order):
@@ -166,7 +168,7 @@ def leakage(pairs: Sequence[Pair], names: Sequence[str], threshold: float) -> di
     return {
         "sources": shared([pair.source for pair in pairs]),
         "pairs": shared([f"{pair.source}\0{pair.target}" for pair in pairs]),
-        "near_duplicates": len(likeness.crossing(_sides(pairs), held, groups, threshold)[0]),
+        "near_duplicates": len(likeness.crossing(sides(pairs), held, groups, threshold)[0]),
     }
 
 

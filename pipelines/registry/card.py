@@ -131,7 +131,7 @@ def card(name: str, task: str, facts: Facts, lineage: Lineage, privacy: Json) ->
 ## What it is
 A sequence-to-sequence model for {task}: text in, text out, both with personal data replaced by placeholders.
 Weights in Hugging Face format (artifacts/export/hf) and for CTranslate2, {facts.export.get("quantisation", "as exported")} \
-(artifacts/export/ct2): the second is what serves, and what was scored.
+(artifacts/export/ct2): the second is what serves, and what was scored. {_base(facts.training.get("base"))}
 
 ## Data
 - Pairs kept {facts.dataset.get("kept", "?")} of {facts.dataset.get("rows", "?")}; rejected: {rejected}.
@@ -180,3 +180,10 @@ The code is under Apache-2.0. The weights derive from the data named above, whos
 def _source(spec: Json) -> str:
     source = spec.get("data", {}).get("source", {})
     return ", ".join(f"{key} {value}" for key, value in source.items() if key != "paths") or "?"
+
+
+def _base(base: Json | None) -> str:
+    if not base:
+        return "Trained from scratch."
+    learned = ", ".join(f"{name} {sha256[:12]}" for name, sha256 in base["datasets"].items()) or "data unknown to us"
+    return f"Fine-tuned from a base (sha256 {base['sha256'][:12]}) that learned from: {learned}."

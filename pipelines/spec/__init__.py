@@ -6,13 +6,14 @@ Every default lives here, a file a section. A wrong spec is refused whole: all e
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipelines.errors import UserError
+from pipelines.spec.base import Base
 from pipelines.spec.data import (
     CatalogsSource,
     Curation,
@@ -36,6 +37,7 @@ from pipelines.spec.training import Architecture, Private, TokensSection, Traini
 __all__ = [
     "ENTITIES",
     "Architecture",
+    "Base",
     "Cache",
     "Caps",
     "CatalogsSource",
@@ -77,8 +79,10 @@ __all__ = [
     "TokensSection",
     "Training",
     "load",
+    "load_base",
     "schema",
 ]
+S = TypeVar("S", bound=Section)
 KINDS = ("debian", "files", "hub", "sql", "catalogs", "labels")  # in the place of an error: no key of the YAML
 
 
@@ -117,11 +121,26 @@ class Spec(Section):
 
 
 def load(path: Path) -> Spec:
-    """Read the spec in `path`.
+    """Read the spec of a model in `path`.
 
     Raises:
         UserError: the file is missing, is not YAML, or breaks rules; all broken rules in one message, a line each.
     """
+    content = _read(path)
+    if content.get("kind") == "base":
+        raise UserError(f"{path}: kind: this is a base, which nobody serves: `seqline pretrain {path}` makes it")
+    return _checked(Spec, content, path)
+
+
+def load_base(path: Path) -> Base:
+    """Read the spec of a base in `path`; raises as `load`."""
+    content = _read(path)
+    if content.get("kind") != "base":
+        raise UserError(f"{path}: kind: must be base: `seqline retrain {path}` trains a model")
+    return _checked(Base, content, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -135,8 +154,12 @@ def load(path: Path) -> Spec:
         raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping with at least `name` and `data`")
+    return content
+
+
+def _checked(kind: type[S], content: dict[str, Any], path: Path) -> S:
     try:
-        return Spec.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         raise UserError("\n".join(f"{path}: {line}" for line in _rules(error))) from None
 
@@ -160,5 +183,7 @@ def _rule(kind: str, message: str, given: object) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a spec; editors complete and check a YAML by it."""
-    return Spec.model_json_schema()
+    """The JSON Schema of a YAML in models/, a model's or a base's; editors complete and check it by this."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Spec | Base).json_schema()

@@ -67,6 +67,8 @@ class Training(Section):
     """Share of the steps over which the rate rises; then it falls along a cosine."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's decay of the weights."""
+    denoising: Share = 0.15
+    """Share of batches that ask for the source itself, a few tokens hidden (from scratch, and only so; early it is higher)."""
     label_smoothing: Share = 0.1
     """Share of probability spread over the vocabulary."""
     clip: float = Field(1.0, gt=0)

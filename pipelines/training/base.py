@@ -1,5 +1,6 @@
 """Where weights start: from nothing, from a Hugging Face folder, from the hub, or from the model in production."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -29,12 +30,17 @@ def resolve(base: str, folder: Path, champion: Callable[[], Path | None]) -> Pat
         return None
     if base == "champion":
         return _of_champion(champion())
-    path = folder / Path(base).expanduser()
-    if (path / "config.json").is_file():
-        return path
-    if path.is_dir() or base.startswith((".", "/", "~")) or not HUB_ID.fullmatch(base):
+    if here := local(base, folder):
+        return here
+    if (folder / base).is_dir() or base.startswith((".", "/", "~")) or not HUB_ID.fullmatch(base):
         raise UserError(f"training.base: {base}: not a Hugging Face folder (no config.json in it) and not a hub id")
     return _download(base)
+
+
+def local(base: str, folder: Path) -> Path | None:
+    """The folder that `training.base` names, if it names one (relative ones lie in `folder`)."""
+    path = folder / Path(base).expanduser()
+    return path if (path / "config.json").is_file() else None
 
 
 def _of_champion(export: Path | None) -> Path | None:
@@ -66,6 +72,15 @@ def fingerprint(base: Path) -> str:
     """Digest of every file in the base's folder."""
     files = sorted(path for path in base.rglob("*") if path.is_file())
     return digest([(path.relative_to(base).as_posix(), file_sha256(path)) for path in files])
+
+
+def told(base: Path | None) -> dict[str, Any] | None:
+    """What the weights say of the base they started from: its digest and, of one of our own, which data it learned from."""
+    if base is None:
+        return None
+    made = base / "base.json"
+    corpora = json.loads(made.read_text(encoding="utf-8"))["corpora"] if made.is_file() else []
+    return {"sha256": fingerprint(base), "datasets": {corpus["name"]: corpus["sha256"] for corpus in corpora}}
 
 
 def from_folder(base: Path, vocabulary: int, longest: int) -> Any:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipelines.training.loop import Loop
     from pipelines.training.progress import Journal
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 PROBES = 32
 """Validation pairs that travel with the weights, for the export's parity check."""
 
@@ -81,7 +81,7 @@ def _train(tokens: Tokens, training: "Training", base: Path | None, partial: Pat
                 _resumed(journal, loop.state.step, reached)
             _run(loop, training, partial, journal, folder)
         shutil.copyfile(log, folder.parent / f"{folder.name}.jsonl")
-        return artifact.make(Weights, folder, lambda building: _write(building, loop, tokens))
+        return artifact.make(Weights, folder, lambda building: _write(building, loop, tokens, base))
 
 
 def _resumed(journal: "Journal", step: int, reached: int) -> None:
@@ -141,7 +141,7 @@ def _run(loop: "Loop", training: "Training", partial: Path, journal: "Journal", 
             checkpoint.save(partial, loop.checkpoint())
 
 
-def _write(building: Path, loop: "Loop", tokens: Tokens) -> None:
+def _write(building: Path, loop: "Loop", tokens: Tokens, base: Path | None) -> None:
     from transformers import GenerationConfig
     from transformers.utils import logging as transformers_log
 
@@ -167,6 +167,8 @@ def _write(building: Path, loop: "Loop", tokens: Tokens) -> None:
     trained = {
         **{name: value for name, value in asdict(state).items() if name != "spent"},
         "private": loop.private(),
+        "device": _device(loop),
+        "base": start.told(base),
         "parameters": _parameters(model),
         "padding": loop.padding(),
         "max_source": facts["max_source"],
@@ -175,3 +177,11 @@ def _write(building: Path, loop: "Loop", tokens: Tokens) -> None:
     }
     (building / "probes.json").write_text(json.dumps(probes), encoding="utf-8")
     (building / "training.json").write_text(json.dumps(trained, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _device(loop: "Loop") -> str:
+    import torch
+
+    if loop.device.type == "cuda":
+        return str(torch.cuda.get_device_name(loop.device))
+    return f"{torch.get_num_threads()} CPU cores"

@@ -1,8 +1,8 @@
 """The training loop. Everything random is drawn from (seed, step) anew, so that a resumed run takes the very same steps.
 
 From scratch the model first learns to read: part of the batches ask it to rebuild the training sources themselves, from a
-random place on and with a few tokens hidden (BART's denoising). Their share falls from 1 to a floor over the first half of the
-steps. Without it, a model of this size does not look at its source within minutes, and answers the same to all.
+random place on and with a few tokens hidden (BART's denoising). Their share falls from 1 to `training.denoising` over the first
+half of the steps. Without it, a model of this size does not look at its source within minutes, and answers the same to all.
 """
 
 import math
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 REBUILD_UNTIL = 0.5
 """Share of the steps over which rebuilding fades, from scratch."""
-REBUILD_FLOOR = 0.15
-"""Share of rebuilding batches from then on: it keeps the model's eyes on its source."""
 HIDDEN = 0.1
 """Share of the source tokens hidden while rebuilding."""
 VALIDATION_PAIRS = 512
@@ -181,7 +179,7 @@ class Loop:
 
     def _asked(self, pairs: Pairs, rng: np.random.Generator) -> Pairs:
         """What this step asks of `pairs`: the target, or from scratch at times the source itself."""
-        if self.rebuild and rng.random() < rebuild_share(self.state.step, self.training.steps):
+        if self.rebuild and rng.random() < rebuild_share(self.state.step, self.training):
             return rebuilding(pairs, self.marks, self.longest_target, rng)
         return pairs
 
@@ -225,9 +223,9 @@ def rate_at(step: int, training: "Training") -> float:
     return training.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, training.steps - warm)))
 
 
-def rebuild_share(step: int, steps: int) -> float:
-    """The share of batches that rebuild the source around optimiser step `step` of `steps`."""
-    return max(REBUILD_FLOOR, 1 - step / (REBUILD_UNTIL * steps))
+def rebuild_share(step: int, training: "Training") -> float:
+    """The share of batches that rebuild the source around optimiser step `step`."""
+    return max(training.denoising, 1 - step / (REBUILD_UNTIL * training.steps))
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.spec import Training
-from pipelines.training.loop import REBUILD_FLOOR, Marks, Pairs, rate_at, rebuild_share, rebuilding
+from pipelines.training.loop import Marks, Pairs, rate_at, rebuild_share, rebuilding
 
 END = 2
 MARKS = Marks(pad=1, start=END, hidden=3)
@@ -37,7 +37,7 @@ def test_the_rate_rises_then_falls_and_never_leaves_its_bounds(steps: int, warmu
 
 
 def test_rebuilding_fades_to_its_floor() -> None:
-    shares = [rebuild_share(step, 1_000) for step in range(1_001)]
+    shares = [rebuild_share(step, Training(steps=1_000)) for step in range(1_001)]
     assert shares[0] == 1
     assert shares == sorted(shares, reverse=True)
-    assert shares[500:] == [REBUILD_FLOOR] * 501
+    assert shares[500:] == [0.15] * 501
