@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.decode import Answer
     from pipelines.scoring.measure import HeldOut
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 SAMPLES = 10  # outputs shown in the report
 CHUNK = 128  # sources decoded between two moves of the progress bar
 THREADS = 4

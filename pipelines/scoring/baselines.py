@@ -6,17 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipelines.decode.windows import sentence_ends
 from pipelines.scoring.sentences import sentences
 
 CANDIDATES = 40
 SAMPLE = 200
 SEED = 7
+LANGUAGE = "en"  # whose rules of where a sentence ends hold for most languages that end one by a full stop
 
 
 def lead(source: str, words: int, after: str) -> str:
     """The first `words` words of `source`, counted after the first occurrence of `after` where it occurs."""
+    return " ".join(_told(source, after).split()[:words])
+
+
+def sentence(source: str, after: str) -> str:
+    """The first sentence of `source` (all of it, where there is one), counted as in `lead`."""
+    text = _told(source, after)
+    return text[: next(iter(sentence_ends(text, LANGUAGE)), len(text))].strip()
+
+
+def _told(source: str, after: str) -> str:
     _, found, rest = source.partition(after) if after else ("", "", "")
-    return " ".join((rest if found else source).split()[:words])
+    return rest if found else source
 
 
 def constant(targets: Sequence[str], metric: str) -> str:

@@ -12,6 +12,7 @@ from pipelines.scoring.compare import Estimate, verdict
 
 OPPONENTS = {
     "lead": "the first words of the source",
+    "sentence": "the first sentence of the source",
     "constant": "the best constant answer",
     "other": "the output for another source",
     "champion": "the champion",

@@ -58,3 +58,14 @@ def _plausible(kind: str, value: str) -> bool:
 
 def _bare(text: str) -> str:
     return re.sub(r"\s+", "", text).lower().rstrip(".,;:")
+
+
+def copied(outputs: Sequence[str], references: Sequence[str]) -> tuple[int, int]:
+    """How many of the placeholders in the references their outputs have too, and how many there are."""
+    kept = wanted = 0
+    for output, reference in zip(outputs, references, strict=True):
+        asked = Counter(found.group() for found in PLACEHOLDER.finditer(reference))
+        given = Counter(found.group() for found in PLACEHOLDER.finditer(output))
+        kept += (asked & given).total()
+        wanted += asked.total()
+    return kept, wanted

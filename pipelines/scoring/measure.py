@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipelines import spec
 from pipelines.scoring import compare, judge, leaks
-from pipelines.scoring.baselines import constant, derangement, lead
+from pipelines.scoring.baselines import constant, derangement, lead, sentence
 from pipelines.scoring.compare import Estimate
 from pipelines.scoring.sentences import METRICS, corpus, sentences
 
@@ -30,10 +30,11 @@ class HeldOut:
 def baselines(
     test: HeldOut, outputs: Sequence[str], training_targets: Sequence[str], scoring: spec.Scoring
 ) -> dict[str, list[str]]:
-    """The answers that need no model of their own: `lead`, `constant`, and `other` (the model's `outputs`, deranged)."""
+    """The answers that need no model of their own: `lead`, `sentence`, `constant`, and `other` (`outputs`, deranged)."""
     fixed = constant(training_targets, scoring.metric)
     return {
         "lead": [lead(source, scoring.lead_words, scoring.lead_after) for source in test.sources],
+        "sentence": [sentence(source, scoring.lead_after) for source in test.sources],
         "constant": [fixed] * len(outputs),
         "other": [outputs[index] for index in derangement(len(outputs))],
     }
@@ -125,12 +126,14 @@ def _judge(test: HeldOut, answers: Mapping[str, Sequence[str]], scoring: spec.Sc
 
 def _leaks(test: HeldOut, outputs: Sequence[str], scoring: spec.Scoring) -> dict[str, Any]:
     ours, theirs = leaks.count(test.sources, outputs), leaks.count(test.sources, test.references)
+    kept, wanted = leaks.copied(outputs, test.references)
     n = len(test.ids)
     return {
         "n": n,
         "outputs": _share(ours.outputs, n, scoring),
         "kinds": ours.values,
         "placeholders": _share(ours.placeholders, n, scoring),
+        "copied": _share(kept, wanted, scoring) if wanted else None,
         "references": _share(theirs.outputs, n, scoring),
     }
 

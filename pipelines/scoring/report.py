@@ -9,6 +9,7 @@ SYSTEMS = {
     "model": "this model",
     "champion": "champion",
     "lead": "lead words",
+    "sentence": "first sentence",
     "constant": "constant answer",
     "other": "output for another source",
 }
@@ -108,8 +109,12 @@ def _judge_table(scores: Mapping[str, Any]) -> list[str]:
         *rows, "",
         f"Outputs with personal data that their source lacks: {leaks['outputs']['count']} of {leaks['n']} ({kinds}), "
         f"of the references {leaks['references']['count']}; outputs with a placeholder that it lacks: "
-        f"{leaks['placeholders']['count']}.",
+        f"{leaks['placeholders']['count']}. " + _copied(leaks.get("copied")),
     ]  # fmt: skip
+
+
+def _copied(share: Mapping[str, Any] | None) -> str:
+    return f"Of the placeholders in the references, the outputs have {_percent(share)}." if share else ""
 
 
 def _filter_table(scores: Mapping[str, Any]) -> list[str]:

@@ -29,7 +29,7 @@ class Decoding(Section):
 class Gate(Section):
     reads_source: bool = True
     """An output must score higher on its own reference than the output for another source does, interval and all."""
-    beats: tuple[Literal["lead", "constant"], ...] = ()
+    beats: tuple[Literal["lead", "sentence", "constant"], ...] = ()
     """Baselines that the model must beat, interval and all."""
     margin: float = Field(2.0, ge=0)
     """The champion may be better by at most this many points of the metric, interval and all."""
@@ -43,7 +43,7 @@ class Scoring(Section):
     lead_words: int = Field(12, ge=1)
     """Words of the source that the `lead` baseline answers with."""
     lead_after: str = ""
-    """The lead baseline starts after this text in the source, where it occurs (`Description: `, say)."""
+    """The baselines `lead` and `sentence` start after this text in the source, where it occurs (`Description: `, say)."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Confidence of every interval."""
     resamples: int = Field(2_000, ge=100)

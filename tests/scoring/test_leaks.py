@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.scoring.leaks import count, leaked
+from pipelines.scoring.leaks import copied, count, leaked
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,9 @@ def test_outputs_are_counted_once_and_placeholders_apart() -> None:
     outputs = ["see <URL_1>", "see <URL_1>", "a@b.org and c@d.org and https://e.org"]
     found = count(sources, outputs)
     assert (found.outputs, found.values, found.placeholders) == (1, {"EMAIL_ADDRESS": 1, "URL": 1}, 1)
+
+
+def test_placeholders_are_counted_one_by_one() -> None:
+    outputs = ["by <PERSON_1> and <PERSON_1>", "nobody", "<URL_1>"]
+    references = ["by <PERSON_1>", "<PERSON_1>, <PERSON_2>", "text"]
+    assert copied(outputs, references) == (1, 3)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines import spec
 from pipelines.scoring import plots, report
-from pipelines.scoring.baselines import constant, derangement, lead
+from pipelines.scoring.baselines import constant, derangement, lead, sentence
 from pipelines.scoring.gate import gate
 from pipelines.scoring.measure import HeldOut, baselines, differences, measure
 from pipelines.scoring.sentences import sentences
@@ -50,7 +50,7 @@ def test_a_model_that_reads_its_source_passes_and_beats_its_baselines() -> None:
     assert closed(scores, beats=("lead", "constant"), max_flagged=0.1) == []
     low, high = scores["model"]["rougeL"]["interval"]
     assert low <= scores["model"]["rougeL"]["value"] <= high
-    assert set(scores["baselines"]) == {"lead", "constant", "other"}
+    assert set(scores["baselines"]) == {"lead", "sentence", "constant", "other"}
     assert scores["judge"]["flagged"]["count"] == 0
     assert scores["judge"]["shuffled"]["value"] > 0.8 > scores["judge"]["references"]["value"]
 
@@ -152,3 +152,9 @@ def test_nothing_stays_in_its_place(n: int) -> None:
     assert sorted(away) == list(range(n))
     assert all(index != place for place, index in enumerate(away))
     assert away == derangement(n)
+
+
+def test_the_first_sentence_starts_after_the_field_too() -> None:
+    assert sentence("Package: a\nDescription: It reads maps. It draws.", "Description: ") == "It reads maps."
+    assert sentence("no end here", "Description: ") == "no end here"
+    assert sentence("", "") == ""
