@@ -18,12 +18,15 @@ from rich.console import Console
 from flows import data, keys
 from flows.audit import audit
 from flows.batch import batch
+from flows.distil import distil
 from flows.export import export
 from flows.settings import Settings, spec_of
+from flows.sweep import sweep
 from pipelines.errors import GateClosed, SeqlineError
 
 if TYPE_CHECKING:
     from pipelines.rollout.controller import Outcome
+    from pipelines.spec import Spec
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console(highlight=False, soft_wrap=True)
@@ -31,7 +34,9 @@ app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.command()(audit)
 app.command()(batch)
+app.command()(distil)
 app.command()(export)
+app.command()(sweep)
 complaints = Console(stderr=True, highlight=False, soft_wrap=True)
 
 NEARLY_NOTHING = 2**20  # bytes: with less, whatever failed has failed for want of space
@@ -43,8 +48,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_json: Json = False) -> None:
     """Raw data to a version in production: every step that is not done yet."""
-    from flows import receipt, stack
-    from pipelines import sources
+    from flows import receipt
+    from flows.sole import sole
     from pipelines.rollout.store import Store
     from pipelines.spec import load
 
@@ -53,11 +58,20 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
     settings.check_disk()
     store = Store(settings.database)
     store.create()
-    done = receipt.find(model, receipt.key(model, spec, settings), settings)
-    if done and store.open_rollout(model.name) is None:
-        text = f"nothing to do: {model.name} {done.version} already comes from this data, spec and code"
-        report({"name": model.name, "version": done.version, "why": text}, as_json, text)
-        return
+    with sole("retrain", model.name, settings, lambda line: complaints.print(f"seqline: {line}", markup=False)):
+        done = receipt.find(model, receipt.key(model, spec, settings), settings)
+        if done and store.open_rollout(model.name) is None:
+            text = f"nothing to do: {model.name} {done.version} already comes from this data, spec and code"
+            report({"name": model.name, "version": done.version, "why": text}, as_json, text)
+            return
+        _whole_line(model, spec, settings, as_json)
+
+
+def _whole_line(model: "Spec", spec: Path, settings: Settings, as_json: bool) -> None:
+    """All that a changed retrain does. Two at once would fight over Prefect's database, so the caller holds the lock."""
+    from flows import stack
+    from pipelines import sources
+
     # What is wrong with the data is told before the seconds that Prefect's start costs; the flow finds what is made here.
     sources.ingest(model.data, spec.parent, settings.source_cache, settings.quarantine(model.name), settings.source_urls)
     if stack.running(settings):

@@ -2,7 +2,7 @@
 
 `evaluate.load` fetches a script from the hub and keeps its inputs under ~/.cache; these classes are imported, keep their inputs
 in memory, and take part in `evaluate.combine`. BLEU (Papineni 2002) and chrF (Popović 2015) are sacrebleu's, with the
-signatures; ROUGE (Lin 2004) is rouge_score's, without stemming. All values run from 0 to 100.
+signatures; ROUGE (Lin 2004) equals rouge_score's, without stemming. All values run from 0 to 100.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ import evaluate
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from pipelines.scoring.sentences import ROUGES, sentences
+from pipelines.scoring.rouge import ROUGES
+from pipelines.scoring.sentences import sentences
 
 
 class _Overlap(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped

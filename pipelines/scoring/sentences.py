@@ -1,7 +1,7 @@
 """Overlap of outputs with references, a sentence at a time for paired comparison, and over the corpus with signatures.
 
-BLEU (Papineni 2002) and chrF (Popović 2015) are sacrebleu's; ROUGE (Lin 2004) is rouge_score's, without stemming. All values
-run from 0 to 100. The same numbers as `overlap`'s, without what `evaluate` imports (ten seconds of it).
+BLEU (Papineni 2002) and chrF (Popović 2015) are sacrebleu's; ROUGE (Lin 2004) equals rouge_score's, without stemming. All
+values run from 0 to 100. The same numbers as `overlap`'s, without what `evaluate` imports (ten seconds of it).
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenizers import DefaultTokenizer
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
 
-ROUGES = ("rouge1", "rouge2", "rougeL")
+from pipelines.scoring.rouge import ROUGES, Rouge
+
 METRICS = (*ROUGES, "chrf", "bleu")
 RESAMPLED_SENTENCES = 2_000_000  # sacrebleu's bootstrap holds the statistics of all its resamples at once
 
@@ -48,24 +47,11 @@ def sentences(names: Sequence[str], predictions: Sequence[str], references: Sequ
     found: dict[str, list[float]] = {name: [] for name in names}
     rouges = [name for name in names if name in ROUGES]
     if rouges:
-        scorer = RougeScorer(rouges, tokenizer=_Memo())
+        scorer = Rouge(rouges)
         for prediction, reference in pairs:
             for name, score in scorer.score(reference, prediction).items():
-                found[name].append(100 * score.fmeasure)
+                found[name].append(100 * score)
     by_sentence: dict[str, BLEU | CHRF] = {"bleu": BLEU(effective_order=True), "chrf": CHRF()}
     for name in set(names) & by_sentence.keys():
         found[name] = [by_sentence[name].sentence_score(prediction, [reference]).score for prediction, reference in pairs]
     return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
-
-
-class _Memo(DefaultTokenizer):  # type: ignore[misc]  # rouge_score is untyped
-    """rouge_score's own tokenizer; a reference is read once for all the systems compared."""
-
-    def __init__(self) -> None:
-        super().__init__(use_stemmer=False)
-        self._seen: dict[str, list[str]] = {}
-
-    def tokenize(self, text: str) -> list[str]:
-        if text not in self._seen:
-            self._seen[text] = super().tokenize(text)
-        return self._seen[text]

@@ -27,6 +27,7 @@ from pipelines.spec.data import (
     Splits,
     SqlSource,
 )
+from pipelines.spec.economy import Sweep
 from pipelines.spec.privacy import ENTITIES, Privacy, Rule
 from pipelines.spec.rollout import Latency, Objective, Replay, Rollout, Slo, Stage
 from pipelines.spec.scoring import Decoding, Gate, Scoring
@@ -76,6 +77,7 @@ __all__ = [
     "Splits",
     "SqlSource",
     "Stage",
+    "Sweep",
     "TokensSection",
     "Training",
     "load",
@@ -110,6 +112,8 @@ class Spec(Section):
     """The model and how it learns."""
     scoring: Scoring = Scoring()
     """Metrics, baselines, gate."""
+    sweep: Sweep = Sweep()
+    """What `seqline sweep` compares, and what it may give up for a cheaper answer."""
     serving: Serving = Serving()
     """Gateway and engines."""
     slo: Slo = Slo()

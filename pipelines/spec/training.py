@@ -83,3 +83,13 @@ class Training(Section):
     """Seed of initial weights, batches and dropout."""
     private: Private | None = None
     """Differential privacy of the training pairs (DP-SGD); none by default."""
+    accumulate: int = Field(1, ge=1)
+    """Batches an optimiser step: as one batch that many times as large, in the memory of one."""
+    overfit: float | None = Field(None, gt=0)
+    """Nats a token by which the validation loss may lie above the training loss; beyond, training ends (none: no limit)."""
+
+    @model_validator(mode="after")
+    def private_batches_are_whole(self) -> "Training":
+        if self.private and self.accumulate > 1:
+            raise ValueError("private draws each step's batch whole: leave accumulate at 1 and raise batch_tokens")
+        return self

@@ -21,6 +21,7 @@ from pipelines import artifact
 from pipelines.errors import SeqlineError
 
 KEPT = 2
+TENSORS = ("weights", "optimizer", "best")
 Tensors = dict[str, torch.Tensor]
 
 
@@ -40,6 +41,14 @@ class State:
     """Validations since the best one."""
     validations: list[list[float]] = field(default_factory=list)
     """[step, loss] of each validation."""
+    recent: list[float] = field(default_factory=lambda: [0.0, 0])
+    """Loss (nats, summed) and target tokens of what was trained on since the last validation."""
+    gap: float | None = None
+    """Validation loss less the training loss of the interval before it (nats a target token)."""
+    overfit: bool = False
+    """Whether the gap ended the training."""
+    split: int = 1
+    """Pieces in which a batch is read, since memory ran out."""
     spent: list[list[float]] = field(default_factory=list)
     """[noise multiplier, sample rate, steps] under DP-SGD: the privacy accountant's history."""
 
@@ -89,7 +98,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     shutil.rmtree(final, ignore_errors=True)
     building.mkdir()
     try:
-        for name in ("weights", "optimizer", "best"):
+        for name in TENSORS:
             save_file(getattr(checkpoint, name), building / f"{name}.safetensors")
         (building / "state.json").write_text(json.dumps(asdict(checkpoint.state)), encoding="utf-8")
         artifact.seal(building)
@@ -105,13 +114,26 @@ def load(folder: Path, say: Callable[[str], Any]) -> Checkpoint | None:
     for path in reversed(_all(folder)):
         try:
             artifact.verify(path)
-        except (artifact.Corrupt, json.JSONDecodeError, UnicodeDecodeError, KeyError) as damage:
+            return _read(path)
+        except artifact.Corrupt as damage:
             say(f"checkpoint {path.name} is damaged and passed over: {damage}")
             shutil.rmtree(path)
-            continue
-        tensors = {name: load_file(path / f"{name}.safetensors") for name in ("weights", "optimizer", "best")}
-        return Checkpoint(State(**json.loads((path / "state.json").read_text(encoding="utf-8"))), **tensors)
     return None
+
+
+def _read(path: Path) -> Checkpoint:
+    """Raises Corrupt, naming the file, where the bytes are those that were sealed, and yet no checkpoint of this code."""
+    tensors = {}
+    for name in TENSORS:
+        try:
+            tensors[name] = load_file(path / f"{name}.safetensors")
+        except (SafetensorError, FileNotFoundError):
+            raise artifact.Corrupt(f"{path.name}/{name}.safetensors: no tensors can be read from it") from None
+    try:
+        state = State(**json.loads((path / "state.json").read_bytes()))
+    except (ValueError, TypeError, FileNotFoundError):
+        raise artifact.Corrupt(f"{path.name}/state.json: not the place of a training") from None
+    return Checkpoint(state, **tensors)
 
 
 def _all(folder: Path) -> list[Path]:

@@ -126,6 +126,7 @@ def _run(loop: "Loop", training: "Training", partial: Path, journal: "Journal", 
     from pipelines.training import checkpoint
     from pipelines.training.loop import LossError
 
+    loop.say = journal.say
     while not loop.done:
         try:
             loss, read, rate = loop.step()
@@ -165,7 +166,7 @@ def _write(building: Path, loop: "Loop", tokens: Tokens, base: Path | None) -> N
     probes = {"source_ids": [source for source, _ in held_out], "target_ids": [target for _, target in held_out]}
     facts = json.loads((tokens.path / "tokens.json").read_text(encoding="utf-8"))
     trained = {
-        **{name: value for name, value in asdict(state).items() if name != "spent"},
+        **{name: value for name, value in asdict(state).items() if name not in {"spent", "recent"}},
         "private": loop.private(),
         "device": _device(loop),
         "base": start.told(base),

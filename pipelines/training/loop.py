@@ -6,32 +6,29 @@ half of the steps. Without it, a model of this size does not look at its source 
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
-from numpy.typing import NDArray
 
 from pipelines.errors import SeqlineError
-from pipelines.training import batches
+from pipelines.training import batches, parallel
 from pipelines.training.checkpoint import Checkpoint, State, Tensors, optimizer_of, put_optimizer, put_weights, weights_of
+from pipelines.training.forward import suited, summed_loss
+from pipelines.training.pairs import Ids, Marks, Pairs, Rectangles, rebuilding
 
 if TYPE_CHECKING:
     from pipelines.spec import Training
 
 REBUILD_UNTIL = 0.5
 """Share of the steps over which rebuilding fades, from scratch."""
-HIDDEN = 0.1
-"""Share of the source tokens hidden while rebuilding."""
 VALIDATION_PAIRS = 512
 """Most pairs that a validation reads."""
 BETAS = (0.9, 0.98)
-
-Ids = list[list[int]]
+NO_MEMORY = ("not enough memory", "can't allocate memory", "bad_alloc", "could not create a memory object")
+"""What torch and oneDNN say on a CPU where the system gives no more."""
 
 
 class LossError(SeqlineError):
@@ -42,58 +39,15 @@ class LossError(SeqlineError):
         self.step, self.loss, self.rows = step, loss, rows
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Encoded pairs, and their lengths in tokens."""
-
-    sources: Ids
-    targets: Ids
-
-    @classmethod
-    def read(cls, path: Path, most: int | None = None) -> "Pairs":
-        columns = pq.read_table(path, columns=["source_ids", "target_ids"])
-        columns = columns if most is None else columns.slice(0, most)
-        return cls(columns["source_ids"].to_pylist(), columns["target_ids"].to_pylist())
-
-    def lengths(self) -> tuple[batches.Lengths, batches.Lengths]:
-        return np.array([*map(len, self.sources)], dtype=np.int64), np.array([*map(len, self.targets)], dtype=np.int64)
-
-    def of(self, rows: batches.Rows) -> "Pairs":
-        return Pairs([self.sources[row] for row in rows], [self.targets[row] for row in rows])
-
-
-@dataclass(frozen=True)
-class Marks:
-    """Ids that frame texts: the model's padding, the token its decoder starts from, and what stands for a hidden token."""
-
-    pad: int
-    start: int
-    hidden: int
-
-    @classmethod
-    def of(cls, config: Any) -> "Marks":
-        pad = config.pad_token_id
-        return cls(pad=pad, start=config.decoder_start_token_id if config.decoder_start_token_id is not None else pad, hidden=3)
-
-
-def rebuilding(pairs: Pairs, marks: Marks, longest: int, rng: np.random.Generator) -> Pairs:
-    """Pairs that ask for the source itself: its tokens from a random place on, a few hidden -> the first `longest` of them."""
-    sources, targets = [], []
-    for ids in pairs.sources:
-        cut = ids[int(rng.integers(0, max(1, len(ids) - 8))) :]
-        end = cut[-1:]
-        hide = rng.random(len(cut) - 1) < HIDDEN
-        sources.append([marks.hidden if gone else token for token, gone in zip(cut[:-1], hide, strict=True)] + end)
-        targets.append(cut[:-1][: longest - 1] + end)
-    return Pairs(sources, targets)
-
-
 class Loop:
-    """A model in training: `step` and `validate` move `state` on; `checkpoint` and `restore` carry it over a kill."""
+    """A model in training: `step` and `validate` move `state` on; `checkpoint` and `restore` carry it over a kill.
+
+    `say` is told, in a line, what a person should know of.
+    """
 
     def __init__(self, model: Any, folder: Path, training: "Training", *, rebuild: bool, longest_target: int) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model.to(self.device).train()
+        self.device = parallel.device()
+        self.model = suited(model, self.device).train()
         self.training, self.rebuild, self.longest_target = training, rebuild, longest_target
         self.marks = Marks.of(model.config)
         self.train_pairs = Pairs.read(folder / "train.parquet")
@@ -104,41 +58,49 @@ class Loop:
         self.optimizer = _optimizer(self.model, training, fused=True)
         self.state = State()
         self.best: Tensors = weights_of(self.model)
+        self.say: Callable[[str], Any] = lambda _line: None
         self._plan = self._of_epoch(0)
 
     @property
     def done(self) -> bool:
-        return self.state.step >= self.training.steps or self.state.stale >= self.training.patience
+        return self.state.step >= self.training.steps or self.state.stale >= self.training.patience or self.state.overfit
 
     def step(self) -> tuple[float, int, float]:
         """One optimiser step: the loss (nats a target token, smoothed), the real tokens read, and the learning rate.
 
         Raises:
             LossError: the loss is; the weights are as they were before the step.
+            SeqlineError: the memory does not hold a single pair.
         """
         state = self.state
         state.step += 1
-        pairs = self._next()
+        parts = self._next()
         rate = rate_at(state.step, self.training)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(self.training.seed * 1_000_003 + state.step)  # dropout
-        loss = self._backward(pairs)
+        loss = self._backward(parts)
         if not math.isfinite(loss):
-            raise LossError(state.step, loss, {"source_ids": pairs.sources, "target_ids": pairs.targets})
+            rows = {"source_ids": [ids for part in parts for ids in part.sources]}
+            raise LossError(state.step, loss, rows | {"target_ids": [ids for part in parts for ids in part.targets]})
         self.optimizer.step()
         self.optimizer.zero_grad()
-        read = sum(map(len, pairs.sources)) + sum(map(len, pairs.targets))
+        read = sum(part.tokens for part in parts)
         state.tokens += read
+        if not any(part.rebuilt for part in parts):
+            count = sum(part.target_tokens for part in parts)
+            state.recent = [state.recent[0] + loss * count, state.recent[1] + count]
         return loss, read, rate
 
     def validate(self) -> tuple[float, bool]:
         """The loss on the held-out pairs (nats a target token, smoothed as in training), and whether it is the best so far."""
         self.model.eval()
         with torch.inference_mode():
-            sums = [self._loss(pairs) for pairs in self.held_out]
+            sums = [self._loss(pairs) for pairs in self.held_out[parallel.rank() :: parallel.size()]]
         self.model.train()
-        loss = sum(total.item() for total, _ in sums) / max(sum(count for _, count in sums), 1)
+        counts = [float(sum(total.item() for total, _ in sums)), float(sum(count for _, count in sums))]
+        summed = torch.tensor(counts, dtype=torch.float64, device=self.device)
+        parallel.add_up([summed])
+        loss = float(summed[0].item() / max(summed[1].item(), 1))
         state = self.state
         better = state.best_loss is None or loss < state.best_loss
         if better:
@@ -146,6 +108,7 @@ class Loop:
         settling = self.rebuild and state.step < REBUILD_UNTIL * self.training.steps  # the pairs' loss swings meanwhile
         state.stale = 0 if better or settling else state.stale + 1
         state.validations.append([state.step, loss])
+        self._compare(loss)
         return loss, better
 
     def checkpoint(self) -> Checkpoint:
@@ -165,17 +128,35 @@ class Loop:
         """The differential privacy of the weights so far; None is none (see pipelines.training.private)."""
         return None
 
+    def _compare(self, loss: float) -> None:
+        """Note how far the training loss since the last validation lies below this one: too far, and training ends here."""
+        state = self.state
+        total, count = state.recent
+        state.recent = [0.0, 0]
+        state.gap = loss - total / count if count else None
+        limit = self.training.overfit
+        if limit is not None and state.gap is not None and state.gap > limit:
+            state.overfit = True
+            self.say(
+                f"training: over-fit at step {state.step}, where it ends: validation lies {state.gap:.2f} nats above training"
+            )
+
     def _of_epoch(self, epoch: int) -> list[batches.Rows]:
         return batches.plan(*self.lengths, self.training.batch_tokens, seed=self.training.seed, epoch=epoch)
 
-    def _next(self) -> Pairs:
+    def _next(self) -> list[Pairs]:
+        """The micro-batches of a step: the next `training.accumulate` batches of the plan."""
+        rng = np.random.default_rng((self.training.seed, self.state.step))
+        return [self._asked(self._of_plan(), rng) for _ in range(self.training.accumulate)]
+
+    def _of_plan(self) -> Pairs:
         state = self.state
         if state.batch == len(self._plan):
             state.epoch, state.batch = state.epoch + 1, 0
             self._plan = self._of_epoch(state.epoch)
         pairs = self.train_pairs.of(self._plan[state.batch])
         state.batch += 1
-        return self._asked(pairs, np.random.default_rng((self.training.seed, state.step)))
+        return pairs
 
     def _asked(self, pairs: Pairs, rng: np.random.Generator) -> Pairs:
         """What this step asks of `pairs`: the target, or from scratch at times the source itself."""
@@ -183,36 +164,69 @@ class Loop:
             return rebuilding(pairs, self.marks, self.longest_target, rng)
         return pairs
 
-    def _backward(self, pairs: Pairs) -> float:
-        """Put the batch's clipped gradient on the parameters; the mean loss, which may be NaN or infinite."""
-        total, count = self._loss(pairs)
-        mean: Any = total / count
-        mean.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip)
+    def _backward(self, parts: list[Pairs]) -> float:
+        """Put the clipped gradient of all parts on the parameters; their mean loss, which may be NaN or infinite.
+
+        Where memory runs out, it is done anew with each part in twice as many pieces, from then on.
+        """
+        while True:
+            pieces = [piece for part in parts for piece in part.divided(self.state.split)]
+            loss, ended = None, False
+            try:
+                loss = self._summed(pieces)
+            except (MemoryError, RuntimeError) as error:
+                ended = out_of_memory(error)
+                if not ended:
+                    raise
+            if not parallel.anywhere(ended, self.device):
+                break
+            self._halve(max(len(piece.sources) for piece in pieces))
+        shares = [weight.grad for weight in self._learning() if weight.grad is not None]
+        mean = torch.tensor([loss], dtype=torch.float64, device=self.device)
+        parallel.add_up([*shares, mean])
+        torch.nn.utils.clip_grad_norm_(self._learning(), self.training.clip)
         return float(mean.item())
 
-    def _tensors(self, pairs: Pairs) -> tuple[torch.Tensor, ...]:
-        """Sources, targets, the decoder's input (targets one to the right), and where targets and sources are no padding."""
-        sources = batches.rectangle(pairs.sources, self.marks.pad)
-        targets = batches.rectangle(pairs.targets, self.marks.pad)
-        previous = np.concatenate([np.full((len(targets), 1), self.marks.start), targets[:, :-1]], axis=1)
-        arrays = (sources, targets, previous, _filled(pairs.targets), _filled(pairs.sources))
-        return tuple(torch.from_numpy(array).to(self.device) for array in arrays)
+    def _summed(self, pieces: list[Pairs]) -> float:
+        """Put the gradient of this process's share of all pieces on the parameters; the share's part of the mean loss."""
+        torch.manual_seed(self.training.seed * 1_000_003 + self.state.step + (parallel.rank() << 48))  # dropout
+        count, mean = sum(piece.target_tokens for piece in pieces), 0.0
+        for piece in pieces:
+            own = piece.of(range(parallel.rank(), len(piece.sources), parallel.size()))
+            if own.sources:
+                share: Any = self._loss(own)[0] / count
+                share.backward()
+                mean += float(share.item())
+        if parallel.size() > 1:  # a process that had no row of the batch
+            for weight in self._learning():
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        return mean
+
+    def _halve(self, rows: int) -> None:
+        self.optimizer.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if rows == 1:
+            raise SeqlineError("training: the memory does not hold one pair: lower tokens.max_source or the model's width")
+        self.state.split *= 2
+        self.say(
+            f"training: out of memory at step {self.state.step}: batches are read in {self.state.split} pieces from here on; "
+            "what a step learns from stays the same"
+        )
+
+    def _learning(self) -> list[torch.nn.Parameter]:
+        return [weight for weight in self.model.parameters() if weight.requires_grad]
 
     def _loss(self, pairs: Pairs) -> tuple[torch.Tensor, int]:
         """The summed loss of a batch, and the target tokens that it is summed over."""
-        source, target, decoder, keep, mask = self._tensors(pairs)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=fast_bfloat16(self.device)):
-            logits = self.model(input_ids=source, attention_mask=mask.long(), decoder_input_ids=decoder, use_cache=False).logits
-        smoothing = self.training.label_smoothing
-        loss = torch.nn.functional.cross_entropy(logits[keep].float(), target[keep], label_smoothing=smoothing, reduction="sum")
-        return loss, sum(map(len, pairs.targets))
+        batch = Rectangles.of(pairs, self.marks)
+        return summed_loss(self.model, batch, self.device, self.training.label_smoothing), pairs.target_tokens
 
 
-def _filled(ids: Sequence[Sequence[int]]) -> NDArray[np.bool_]:
-    """Where a rectangle of `ids` holds a token and not padding (which may share its id with a token)."""
-    lengths = np.array([len(row) for row in ids])
-    return np.arange(lengths.max(initial=0)) < lengths[:, None]
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that the memory, of a GPU or of the machine, is used up."""
+    told = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return told or any(words in str(error) for words in NO_MEMORY)
 
 
 def rate_at(step: int, training: "Training") -> float:
@@ -228,16 +242,8 @@ def rebuild_share(step: int, training: "Training") -> float:
     return max(training.denoising, 1 - step / (REBUILD_UNTIL * training.steps))
 
 
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is faster: on a GPU that has it, and on a CPU with AVX512-BF16 or AMX (a step in 2/3 of the time)."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-
-
 def _optimizer(model: torch.nn.Module, training: "Training", *, fused: bool) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-    others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
+    matrices = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() > 1]
+    others = [weight for weight in model.parameters() if weight.requires_grad and weight.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=training.learning_rate, betas=BETAS, fused=fused)

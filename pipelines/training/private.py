@@ -33,7 +33,9 @@ from torch.func import functional_call, grad_and_value, vmap
 from pipelines.errors import UserError
 from pipelines.training import batches
 from pipelines.training.checkpoint import Checkpoint, Tensors
-from pipelines.training.loop import Loop, Pairs, fast_bfloat16
+from pipelines.training.forward import fast_bfloat16
+from pipelines.training.loop import Loop
+from pipelines.training.pairs import Pairs, Rectangles
 
 if TYPE_CHECKING:
     from pipelines.spec import Training
@@ -96,7 +98,7 @@ class PrivateLoop(Loop):
         """
         weights = {name: weight.detach() for name, weight in self.learnt.items()}
         try:
-            return self._each(weights, *self._tensors(pairs))
+            return self._each(weights, *self._tensors(Rectangles.of(pairs, self.marks)))
         except RuntimeError as error:
             if "vmap" not in str(error):
                 raise
@@ -104,6 +106,10 @@ class PrivateLoop(Loop):
             raise UserError(
                 f"training.private: a {kind} cannot be differentiated pair by pair (torch's vmap): take another base"
             ) from None
+
+    def _tensors(self, batch: Rectangles) -> list[torch.Tensor]:
+        arrays = (batch.sources, batch.targets, batch.previous, batch.keep, batch.mask)
+        return [torch.from_numpy(array).to(self.device) for array in arrays]
 
     def _loss_of_one(
         self,
@@ -123,14 +129,14 @@ class PrivateLoop(Loop):
         loss = torch.nn.functional.cross_entropy(logits.float(), target, label_smoothing=smoothing, reduction="none")
         return (loss * keep).sum() / keep.sum()
 
-    def _next(self) -> Pairs:
+    def _next(self) -> list[Pairs]:
         rows = sampled(len(self.train_pairs.sources), self.sample_rate)
-        return self._asked(self.train_pairs.of(rows), np.random.default_rng())
+        return [self._asked(self.train_pairs.of(rows), np.random.default_rng())]
 
-    def _backward(self, pairs: Pairs) -> float:
+    def _backward(self, parts: list[Pairs]) -> float:
         """Put the noised mean of the clipped gradients on the parameters; the mean loss (0 where no pair was drawn)."""
         torch.manual_seed(int.from_bytes(os.urandom(8)))  # dropout
-        total = 0.0
+        (pairs,), total = parts, 0.0
         for weight in self.learnt.values():
             weight.grad = torch.zeros_like(weight)
         for chunk in self._chunks(pairs):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from pipelines.scoring.overlap import Bleu, Chrf, Rouge, metrics
-from pipelines.scoring.sentences import METRICS, ROUGES, corpus, sentences
+from pipelines.scoring.rouge import ROUGES
+from pipelines.scoring.sentences import METRICS, corpus, sentences
 
 REFERENCES = [
     "Real-time strategy game of ancient warfare",

@@ -29,8 +29,9 @@ class Wire:
         self._open: set[asyncio.StreamWriter] = set()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)  # before anything is awaited: `close` must know it
         upstream, down = await asyncio.open_connection("127.0.0.1", self.port)
-        self._open |= {writer, down}
+        self._open.add(down)
         back = asyncio.create_task(self._back(upstream, writer))
         while data := await reader.read(1 << 20):
             self.asked += 1
@@ -62,9 +63,10 @@ class Wire:
     async def close(self) -> None:
         """All of it: with warnings as errors, uvloop's loop never ends over what was left open."""
         self._server.close()
-        for writer in self._open:
-            writer.transport.abort()
-        await asyncio.sleep(0)
+        for _ in range(4):  # turns of the loop, in which what was accepted last comes to `__call__`, and sockets are given back
+            await asyncio.sleep(0)
+            for writer in self._open:
+                writer.transport.abort()
 
 
 @asynccontextmanager

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.spec import Training
-from pipelines.training.loop import Marks, Pairs, rate_at, rebuild_share, rebuilding
+from pipelines.training.loop import rate_at, rebuild_share
+from pipelines.training.pairs import Marks, Pairs, rebuilding
 
 END = 2
 MARKS = Marks(pad=1, start=END, hidden=3)
