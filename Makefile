@@ -11,7 +11,7 @@ setup: .venv/ready ## make .venv with the tested versions (every other target do
 .venv/ready: pyproject.toml infra/constraints.txt
 	@command -v uv >/dev/null || test -x $(UV) || { python3 -m venv .venv/uv && .venv/uv/bin/pip install -qq uv; }
 	@test -x $(PY)/python || $(UV) venv -q --allow-existing .venv
-	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .[dp,fr,s3,ssh]
+	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .[dp,fr,lora,s3,ssh]
 	@touch $@
 
 retrain: setup ## the whole line: raw data to a model in production (MODEL=models/x.yaml)
@@ -29,8 +29,8 @@ down: setup ## stop them
 lint: setup ## ruff and mypy
 	@$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy
 
-BENCHMARKS := retrain scrub tagger pairs streaming flips curation \
-  serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving
+BENCHMARKS := retrain scrub tagger pairs streaming flips curation training decoding resume overhead \
+  economy serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving
 bench: $(BENCHMARKS:%=bench-%) ## all benchmarks; each has its own target: bench-scrub, bench-pairs, bench-retrain, ...
 
 bench-%: setup

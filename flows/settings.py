@@ -17,6 +17,7 @@ PREFECT_API_URL       a running Prefect server; without one a flow brings its ow
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -102,11 +103,13 @@ class Settings(BaseSettings):
     def _made_once(self, name: str) -> str:
         """32 random bytes in hex, kept in the workspace for its owner's eyes."""
         path = self.folder("run") / name
-        try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        if not path.exists():
+            fresh = path.with_name(f".{name}.{os.getpid()}")
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
                 stream.write(secrets.token_hex(32))
-        except FileExistsError:
-            pass
+            with suppress(FileExistsError):  # another process was first
+                os.link(fresh, path)  # whole, or not there
+            fresh.unlink()
         return path.read_text()
 
     @property

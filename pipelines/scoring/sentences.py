@@ -5,6 +5,7 @@ values run from 0 to 100. The same numbers as `overlap`'s, without what `evaluat
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def sentences(names: Sequence[str], predictions: Sequence[str], references: Sequ
     found: dict[str, list[float]] = {name: [] for name in names}
     rouges = [name for name in names if name in ROUGES]
     if rouges:
-        scorer = Rouge(rouges)
+        scorer = _rouge(tuple(rouges))
         for prediction, reference in pairs:
             for name, score in scorer.score(reference, prediction).items():
                 found[name].append(100 * score)
@@ -55,3 +56,9 @@ def sentences(names: Sequence[str], predictions: Sequence[str], references: Sequ
     for name in set(names) & by_sentence.keys():
         found[name] = [by_sentence[name].sentence_score(prediction, [reference]).score for prediction, reference in pairs]
     return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
+
+
+@cache
+def _rouge(names: tuple[str, ...]) -> Rouge:
+    """One for all calls: every system is scored against the same references."""
+    return Rouge(names)

@@ -52,6 +52,17 @@ class Private(Section):
         return self
 
 
+class Lora(Section):
+    """Train small matrices beside the base's own, and add them in at the end (needs `pip install seqline[lora]`)."""
+
+    rank: int = Field(8, ge=1)
+    """Rows of the small matrices: how much they can learn."""
+    alpha: int = Field(16, ge=1)
+    """What they add is scaled by alpha / rank."""
+    targets: tuple[str, ...] = ()
+    """Names of the layers that get them (q_proj, v_proj, ...); by default every linear layer but the output's."""
+
+
 class Training(Section):
     base: str = "scratch"
     """`scratch`, a local Hugging Face folder, a hub id, or `champion` (continue from the model in production)."""
@@ -87,6 +98,16 @@ class Training(Section):
     """Batches an optimiser step: as one batch that many times as large, in the memory of one."""
     overfit: float | None = Field(None, gt=0)
     """Nats a token by which the validation loss may lie above the training loss; beyond, training ends (none: no limit)."""
+    lora: Lora | None = None
+    """Low-rank adapters (LoRA) on a base; none by default: all weights learn."""
+
+    @model_validator(mode="after")
+    def adapters_need_a_base(self) -> "Training":
+        if self.lora and self.base == "scratch":
+            raise ValueError("lora needs a base that has learnt: set base")
+        if self.lora and self.private:
+            raise ValueError("lora does not go with private: leave one out")
+        return self
 
     @model_validator(mode="after")
     def private_batches_are_whole(self) -> "Training":

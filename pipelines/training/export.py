@@ -19,6 +19,8 @@ from typing import Any
 from pipelines import artifact
 from pipelines.artifact import Export, Weights
 from pipelines.errors import SeqlineError
+from pipelines.spec import Decoding
+from pipelines.training import generation
 
 CODE_VERSION = 1
 TOLERANCE = 1e-4
@@ -34,23 +36,28 @@ class Probes:
     targets: list[list[int]]
 
 
-def export(weights: Weights, quantisation: str, out: Path, policy: Path | None = None) -> Export:
+def export(
+    weights: Weights, quantisation: str, out: Path, policy: Path | None = None, decoding: Decoding | None = None
+) -> Export:
     """Make hf/, ct2/ (`quantisation`: int8, bfloat16, float16 or float32) and export.json (parity, bytes, longest texts).
 
     An architecture that CTranslate2 does not know gets no ct2/, and export.json says so: it decodes through transformers.
 
     Args:
         policy: how the texts that it learned from were scrubbed: copied to policy/, for the gateway to do the same.
+        decoding: how it shall answer: written into the Hugging Face folder's generation_config.json.
 
     Raises:
         SeqlineError: CTranslate2's float32 log-probabilities differ from transformers' by more than 1e-4.
     """
     files = sorted(path for path in policy.rglob("*") if path.is_file()) if policy else []
     scrubbed = [(path.name, artifact.file_sha256(path)) for path in files]
-    key = artifact.digest("export", CODE_VERSION, weights, quantisation, scrubbed)
+    key = artifact.digest("export", CODE_VERSION, weights, quantisation, scrubbed, *([decoding] if decoding else []))
 
     def write(folder: Path) -> None:
         _write(folder, weights.path, quantisation)
+        if decoding:
+            generation.write(folder / "hf", decoding)  # after the proof of parity, which is greedy
         if policy:
             shutil.copytree(policy, folder / "policy")
 

@@ -3,7 +3,8 @@
 While it runs, checkpoints and log lie in out/.weights-KEY.partial; the log ends beside the weights as out/weights-KEY.jsonl,
 outside the sealed folder, since it holds wall-clock times and the same input must give the same bytes.
 
-On a GPU machine this needs only torch, transformers, safetensors, numpy, pyarrow and rich (with training.private opacus too).
+On a GPU machine this needs only torch, transformers, safetensors, numpy, pyarrow and rich (with training.private opacus too,
+with training.lora peft). Under torchrun each process calls `fit`, and the first one writes (see pipelines.training.parallel).
 With training.private a resumed run is as good and as private as an unbroken one, but not the same: its noise is never repeated.
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import artifact
 from pipelines.artifact import Tokens, Weights
-from pipelines.errors import SeqlineError
+from pipelines.errors import SeqlineError, UserError
 from pipelines.training import base as start
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pipelines.training.loop import Loop
     from pipelines.training.progress import Journal
 
-CODE_VERSION = 2
+CODE_VERSION = 4
 PROBES = 32
 """Validation pairs that travel with the weights, for the export's parity check."""
 
@@ -39,7 +40,8 @@ def fit(tokens: Tokens, training: "Training", base: Path | None, out: Path) -> W
     and probes.json (a few validation pairs, encoded).
 
     Raises:
-        UserError: the base does not fit (see base.from_folder), or training.private cannot be had (see private.PrivateLoop).
+        UserError: the base does not fit (see base.from_folder), or training.private or training.lora cannot be had (see
+            private.PrivateLoop, adapters.added).
         SeqlineError: too little disk, at the start or in mid-run, or a loss that is not finite (its batch is kept).
     """
     key = artifact.digest("fit", CODE_VERSION, tokens, training, base and start.fingerprint(base))
@@ -50,22 +52,34 @@ def fit(tokens: Tokens, training: "Training", base: Path | None, out: Path) -> W
     out.mkdir(parents=True, exist_ok=True)
     partial = out / f".{folder.name}.partial"
     with _alone(out):
+        from pipelines.training import parallel
+
         # Another process may have made it while this one waited.
-        found = artifact.existing(Weights, folder) or _train(tokens, training, base, partial, folder)
-        shutil.rmtree(partial, ignore_errors=True)
-    return found
+        if not parallel.anywhere(artifact.existing(Weights, folder) is not None):
+            _train(tokens, training, base, partial, folder)
+        parallel.wait()
+        if parallel.rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+    made = artifact.existing(Weights, folder)
+    if made is None:
+        raise SeqlineError(f"training: {folder.name} was made and is gone: does something else delete in {out}?")
+    return made
 
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """One training at a time under `out`: two would fight over cores and checkpoints. The lock dies with its process."""
+    """One training at a time under `out`: two would fight over cores and checkpoints. The lock dies with its process.
+
+    Of several processes that train together the first one holds it.
+    """
     with (out / ".training.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        if os.environ.get("RANK", "0") == "0":
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
-def _train(tokens: Tokens, training: "Training", base: Path | None, partial: Path, folder: Path) -> Weights:
-    from pipelines.training import checkpoint
+def _train(tokens: Tokens, training: "Training", base: Path | None, partial: Path, folder: Path) -> None:
+    from pipelines.training import checkpoint, parallel
     from pipelines.training.progress import Journal, last_step
 
     partial.mkdir(exist_ok=True)
@@ -73,15 +87,18 @@ def _train(tokens: Tokens, training: "Training", base: Path | None, partial: Pat
     with checkpoint.disk_faults(partial):
         loop = _loop(tokens, training, base, partial)
         reached = last_step(log)
-        with Journal(log, training.steps, loop.state.step) as journal:
-            saved = checkpoint.load(partial, journal.say)
+        first = parallel.rank() == 0
+        with Journal(log, training.steps, loop.state.step, shown=first) as journal:
+            with parallel.first_alone():  # it deletes what is damaged
+                saved = checkpoint.load(partial, journal.say)
             if saved:
                 loop.restore(saved)
             if saved or reached:
                 _resumed(journal, loop.state.step, reached)
             _run(loop, training, partial, journal, folder)
-        shutil.copyfile(log, folder.parent / f"{folder.name}.jsonl")
-        return artifact.make(Weights, folder, lambda building: _write(building, loop, tokens, base))
+        if first:
+            shutil.copyfile(log, folder.parent / f"{folder.name}.jsonl")
+            artifact.make(Weights, folder, lambda building: _write(building, loop, tokens, base))
 
 
 def _resumed(journal: "Journal", step: int, reached: int) -> None:
@@ -93,13 +110,15 @@ def _resumed(journal: "Journal", step: int, reached: int) -> None:
 def _loop(tokens: Tokens, training: "Training", base: Path | None, partial: Path) -> "Loop":
     import torch
 
-    from pipelines.training import checkpoint
+    from pipelines.training import checkpoint, parallel
     from pipelines.training.loop import Loop
 
     kind = Loop
     if training.private:
         from pipelines.training.private import PrivateLoop
 
+        if parallel.size() > 1:
+            raise UserError("training.private: its noise is drawn in one process: start it without torchrun")
         kind = PrivateLoop
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))))
     facts = json.loads((tokens.path / "tokens.json").read_text(encoding="utf-8"))
@@ -115,6 +134,10 @@ def _loop(tokens: Tokens, training: "Training", base: Path | None, partial: Path
     else:
         model = start.from_folder(base, facts["vocabulary"], longest)
         checkpoint.check_disk(partial, _parameters(model))
+        if training.lora:
+            from pipelines.training.adapters import added
+
+            model = added(model, training.lora)
     return kind(model, tokens.path, training, rebuild=base is None, longest_target=facts["max_target"])
 
 
@@ -123,7 +146,7 @@ def _parameters(model: Any) -> int:
 
 
 def _run(loop: "Loop", training: "Training", partial: Path, journal: "Journal", folder: Path) -> None:
-    from pipelines.training import checkpoint
+    from pipelines.training import checkpoint, parallel
     from pipelines.training.loop import LossError
 
     loop.say = journal.say
@@ -138,7 +161,7 @@ def _run(loop: "Loop", training: "Training", partial: Path, journal: "Journal", 
         journal.step(step, loss, read, rate)
         if step % training.validate_steps == 0 or step == training.steps:
             journal.validation(step, *loop.validate())
-        if step % training.checkpoint_steps == 0 and not loop.done:
+        if step % training.checkpoint_steps == 0 and not loop.done and parallel.rank() == 0:
             checkpoint.save(partial, loop.checkpoint())
 
 
@@ -146,10 +169,11 @@ def _write(building: Path, loop: "Loop", tokens: Tokens, base: Path | None) -> N
     from transformers import GenerationConfig
     from transformers.utils import logging as transformers_log
 
+    from pipelines.training.adapters import merged
     from pipelines.training.checkpoint import put_weights
 
-    model, state = loop.model, loop.state
-    put_weights(model, loop.best)
+    put_weights(loop.model, loop.best)
+    model, state = merged(loop.model), loop.state
     config = model.config
     make: Any = GenerationConfig  # transformers leaves its constructor untyped
     model.generation_config = make(
@@ -185,4 +209,5 @@ def _device(loop: "Loop") -> str:
 
     if loop.device.type == "cuda":
         return str(torch.cuda.get_device_name(loop.device))
-    return f"{torch.get_num_threads()} CPU cores"
+    cores = torch.get_num_threads()
+    return f"{cores} CPU core{'s' if cores > 1 else ''}"

@@ -5,6 +5,7 @@ random place on and with a few tokens hidden (BART's denoising). Their share fal
 half of the steps. Without it, a model of this size does not look at its source within minutes, and answers the same to all.
 """
 
+import gc
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ REBUILD_UNTIL = 0.5
 VALIDATION_PAIRS = 512
 """Most pairs that a validation reads."""
 BETAS = (0.9, 0.98)
-NO_MEMORY = ("not enough memory", "can't allocate memory", "bad_alloc", "could not create a memory object")
+NO_MEMORY = ("not enough memory", "can't allocate memory", "bad_alloc", "could not create a primitive")
 """What torch and oneDNN say on a CPU where the system gives no more."""
 
 
@@ -137,9 +138,7 @@ class Loop:
         limit = self.training.overfit
         if limit is not None and state.gap is not None and state.gap > limit:
             state.overfit = True
-            self.say(
-                f"training: over-fit at step {state.step}, where it ends: validation lies {state.gap:.2f} nats above training"
-            )
+            self.say(f"training: over-fit at step {state.step} and ended: validation is {state.gap:.2f} nats above training")
 
     def _of_epoch(self, epoch: int) -> list[batches.Rows]:
         return batches.plan(*self.lengths, self.training.batch_tokens, seed=self.training.seed, epoch=epoch)
@@ -171,14 +170,14 @@ class Loop:
         """
         while True:
             pieces = [piece for part in parts for piece in part.divided(self.state.split)]
-            loss, ended = None, False
+            loss, ended = 0.0, False
             try:
                 loss = self._summed(pieces)
             except (MemoryError, RuntimeError) as error:
                 ended = out_of_memory(error)
                 if not ended:
                     raise
-            if not parallel.anywhere(ended, self.device):
+            if not parallel.anywhere(ended):
                 break
             self._halve(max(len(piece.sources) for piece in pieces))
         shares = [weight.grad for weight in self._learning() if weight.grad is not None]
@@ -204,6 +203,7 @@ class Loop:
 
     def _halve(self, rows: int) -> None:
         self.optimizer.zero_grad()
+        gc.collect()  # the error's frames hold what the failed pass had made
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if rows == 1:

@@ -4,6 +4,7 @@ The log is written as the steps happen, so that after a kill it shows how many s
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,10 +20,10 @@ PLAIN_SECONDS = 30.0
 
 
 class Journal:
-    """Progress bar and log of one training; a context manager."""
+    """Progress bar and log of one training; a context manager. Not `shown`, it writes nothing anywhere."""
 
-    def __init__(self, path: Path, steps: int, start: int) -> None:
-        self.console = Console()
+    def __init__(self, path: Path, steps: int, start: int, *, shown: bool = True) -> None:
+        self.console, path = Console(quiet=not shown), path if shown else Path(os.devnull)
         torn = path.is_file() and not path.read_bytes().endswith(b"\n")
         self._stream = path.open("a", encoding="utf-8", buffering=1)
         if torn:

@@ -24,6 +24,7 @@ def test_rebuilding_asks_for_the_sources_own_words(sources: list[list[int]], lon
         assert target[:-1] == rest[:-1][: longest - 1]
         assert all(seen in (token, MARKS.hidden) for seen, token in zip(source, rest, strict=True))
         assert len(source) >= min(len(whole), 8)
+        assert source[0] == MARKS.hidden or len(source) == 1
 
 
 @given(st.integers(1, 5_000), st.floats(0, 1))

@@ -14,7 +14,7 @@ from pipelines.errors import UserError
 from pipelines.registry import card, package
 from pipelines.spec import Architecture, Training
 from pipelines.spec.training import Private
-from pipelines.training import base, loop, private
+from pipelines.training import base, forward, private
 from pipelines.training.private import PrivateLoop, clipping, epsilon_of, gaussian, noise_for, sampled
 from pipelines.training.progress import Journal
 from tests.training import line
@@ -64,7 +64,7 @@ def test_the_gradients_of_each_pair_are_those_of_a_backward_pass_a_pair(
     folder: Path, monkeypatch: pytest.MonkeyPatch, make: Any
 ) -> None:
     """Shared embeddings and pairs of unlike lengths included; in float32, where a comparison can be close."""
-    for module in (loop, private):
+    for module in (forward, private):
         monkeypatch.setattr(module, "fast_bfloat16", lambda _: False)
     torch.manual_seed(3)
     trained = PrivateLoop(make(), line.encoded(folder).path, PRIVATE, rebuild=False, longest_target=12)

@@ -1,0 +1,109 @@
+"""What `sweep` and `distil` share: a registered version with its pairs, and scoring as the judge of answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.settings import Settings
+from pipelines import artifact
+from pipelines.artifact import Dataset, Export
+from pipelines.decode import Reading
+from pipelines.economy.judging import Measured
+from pipelines.errors import UserError
+from pipelines.spec import Scoring, Spec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipelines.scoring.compare import Estimate
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version: its verified Export, the spec that made it (as the registry has it), and the pairs it was made from."""
+
+    name: str
+    version: str
+    export: Export
+    spec: dict[str, Any]
+    pairs: Dataset
+
+
+def registered(asked: str, settings: Settings) -> Registered:
+    """The version that `asked` names: NAME (its champion), NAME@ALIAS or NAME@VERSION.
+
+    Raises:
+        UserError: there is no such version, or its pairs are not here.
+    """
+    from pipelines.registry import Registry
+
+    name, _, which = asked.partition("@")
+    registry = Registry(settings.mlflow, settings.artifacts)
+    lineage = registry.lineage(name, which or "champion")
+    version = lineage["version"]
+    folder = registry.fetch(name, version, settings.folder("live", name), settings.signer)
+    export = Export(folder, artifact.file_sha256(folder / artifact.MANIFEST))
+    return Registered(name, version, export, lineage["spec"], _pairs(name, lineage["dataset_sha256"], settings))
+
+
+def _pairs(name: str, sha256: str, settings: Settings) -> Dataset:
+    """The dataset with this digest, or the published one: a test pair once published is never trained on later.
+
+    Raises:
+        UserError: neither is here.
+    """
+    published = settings.project / "data" / name
+    made = sorted((settings.workspace / "work" / name).glob("dataset-*"))
+    found = [each for each in (artifact.existing(Dataset, folder) for folder in (*made, published)) if each]
+    for each in found:
+        if each.sha256 == sha256:
+            return each
+    if (published / "test.parquet").is_file():
+        return next((each for each in found if each.path == published), Dataset(published, _digest(published)))
+    raise UserError(f"{name}: the pairs it was scored on are not here: `dvc pull` brings data/{name}")
+
+
+def _digest(folder: Path) -> str:
+    return artifact.digest([(path.name, artifact.file_sha256(path)) for path in sorted(folder.glob("*.parquet"))])
+
+
+def reading_of(spec: Spec) -> Reading:
+    """How long inputs are read, as in scoring: those that serving refuses are cut."""
+    reading = Reading(spec.task, spec.privacy.language, spec.serving.long_inputs)
+    return replace(reading, long_inputs="cut") if reading.long_inputs == "refuse" else reading
+
+
+class Overlap:
+    """Answers judged by the spec's metric against the references of a test split (pipelines.economy.Judge)."""
+
+    def __init__(self, pairs: Dataset, scoring: Scoring, floor: float) -> None:
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(pairs.path / "test.parquet", columns=["target"])
+        self._references: list[str] = table["target"].to_pylist()
+        if len(self._references) < 2:
+            few = f"{len(self._references)} test pairs are too few to score"
+            raise UserError(f"data.splits.test: {few}: raise it, or give more data")
+        self._scoring, self._floor = scoring, floor
+
+    def score(self, answers: Sequence[str]) -> "NDArray[Any]":
+        from pipelines.scoring.sentences import sentences
+
+        metric = self._scoring.metric
+        return sentences([metric], answers, self._references)[metric]
+
+    def mean(self, scores: Any) -> Measured:
+        from pipelines.scoring import compare
+
+        return _measured(compare.mean(scores, confidence=self._scoring.confidence, resamples=self._scoring.resamples))
+
+    def difference(self, ours: Any, theirs: Any) -> Measured:
+        from pipelines.scoring import compare
+
+        found = compare.difference(ours, theirs, confidence=self._scoring.confidence, resamples=self._scoring.resamples)
+        return _measured(found, compare.verdict(found, self._floor))
+
+
+def _measured(found: "Estimate", verdict: str = "") -> Measured:
+    return Measured(found.value, found.low, found.high, verdict)
