@@ -14,5 +14,5 @@ settings.load_profile("seqline")
 workspace = tempfile.TemporaryDirectory(prefix="seqline-tests-", ignore_cleanup_errors=True)
 atexit.register(workspace.cleanup)
 os.environ["SEQLINE_HOME"] = workspace.name
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores: threads that wait for one another would stand still
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores: threads would wait for threads
 Settings().apply()
