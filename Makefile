@@ -11,7 +11,7 @@ setup: .venv/ready ## make .venv with the tested versions (every other target do
 .venv/ready: pyproject.toml infra/constraints.txt
 	@command -v uv >/dev/null || test -x $(UV) || { python3 -m venv .venv/uv && .venv/uv/bin/pip install -qq uv; }
 	@test -x $(PY)/python || $(UV) venv -q --allow-existing .venv
-	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .[dp,fr,lora,s3,ssh]
+	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .[dp,fr,s3,ssh]
 	@touch $@
 
 retrain: setup ## the whole line: raw data to a model in production (MODEL=models/x.yaml)

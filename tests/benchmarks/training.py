@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,8 @@ def rows_of(bench: Bench, runs: dict[str, list[Run]]) -> Iterator[results.Row]:
 
 
 def main() -> None:
+    if not find_spec("accelerate"):
+        raise SystemExit("bench-training: Seq2SeqTrainer needs accelerate: uv pip install -c infra/constraints.txt -e .[lora]")
     torch.set_num_threads(THREADS)
     transformers.logging.set_verbosity_error()
     folder, what = tokens()

@@ -10,7 +10,7 @@ from pipelines.artifact import MANIFEST, Export, seal
 from pipelines.decode import Decoder
 from tests.training import line
 
-LEARNT = line.TRAINING.model_copy(update={"steps": 300, "learning_rate": 5e-3, "validate_steps": 100, "checkpoint_steps": 300})
+LEARNT = line.TRAINING.model_copy(update={"steps": 600, "learning_rate": 5e-3, "validate_steps": 100, "checkpoint_steps": 600})
 
 
 @pytest.fixture(scope="session")

@@ -170,6 +170,7 @@ def test_dropout_by_bytes_keeps_the_mean_and_drops_the_share() -> None:
 
 @pytest.mark.parametrize("targets", [(), ("q_proj", "v_proj")])
 def test_adapters_learn_and_are_gone_in_the_end(work: Path, tmp_path: Path, targets: tuple[str, ...]) -> None:
+    pytest.importorskip("peft")
     start = line.trained(work)
     lora = Lora(rank=4, targets=targets)
     training = STILL.model_copy(update={"base": "somewhere", "lora": lora, "steps": 30, "validate_steps": 15})
@@ -187,6 +188,7 @@ def test_adapters_learn_and_are_gone_in_the_end(work: Path, tmp_path: Path, targ
 
 
 def test_adapters_on_layers_that_are_not_there_are_refused(work: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
     training = line.TRAINING.model_copy(update={"base": "somewhere", "lora": Lora(targets=("nowhere",))})
     with pytest.raises(UserError, match=r"training\.lora\.targets: the base has no such layers"):
         fit(line.encoded(work), training, line.trained(work).path, tmp_path)
