@@ -22,10 +22,10 @@ GREEDY = Decoding(max_tokens=8)
 
 class Wire:
     """A relay to the engine's port. `cut` requests (counted down) find their connection closed instead of being passed on;
-    `rest` replaces what the engine answers after its first line."""
+    `rest` replaces what the engine answers after its first line; while it is `mute`, nothing comes back."""
 
     def __init__(self) -> None:
-        self.cut, self.asked, self.rest = 0, 0, b""
+        self.cut, self.asked, self.rest, self.mute = 0, 0, b"", False
         self._open: set[asyncio.StreamWriter] = set()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,6 +46,8 @@ class Wire:
 
     async def _back(self, upstream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await upstream.read(1 << 20):
+            if self.mute:
+                continue
             line = data.find(b'"text"')
             if self.rest and line > 0:
                 writer.write(data[: data.index(b"\n", line) + 1])
@@ -128,8 +130,10 @@ async def gives_up(ask: Asking, wire: Wire) -> None:
     wire.cut = 0
 
 
-async def is_late(ask: Asking, _wire: Wire) -> None:
-    await refused(ask.ask("1", call("fonts"), 0.0001), "timeout")
+async def is_late(ask: Asking, wire: Wire) -> None:
+    wire.mute = True
+    await refused(ask.ask("1", call("fonts"), 0.05), "timeout")
+    wire.mute = False
     await refused(ask.ask("1", call("fonts"), 0), "timeout")
 
 
