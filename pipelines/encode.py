@@ -15,9 +15,10 @@ from typing import Any
 from pipelines import artifact
 from pipelines.artifact import Dataset, Tokens
 from pipelines.errors import UserError
+from pipelines.masking import masked
 from pipelines.spec import TokensSection
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 """Ids 0 to 3, as in BART."""
 TOKENIZER_FILES = (
@@ -68,12 +69,16 @@ def _write(folder: Path, dataset: Dataset, section: TokensSection, placeholders:
     else:
         tokenizer = _of_base(base, section, placeholders)
     tokenizer.save_pretrained(folder / "tokenizer")
+    stand_ins = masked(train["source"], train["target"], placeholders, section.masked)
+    train["source"] += [pair.source for pair in stand_ins]
+    train["target"] += [pair.target for pair in stand_ins]
     trained, validated = (_pairs(tokenizer, texts, section) for texts in (train, validation))
     _write_ids(folder / "train.parquet", trained, {})
     _write_ids(folder / "validation.parquet", validated, validation)
     facts = {
         "vocabulary": len(tokenizer),
         "placeholders": len(placeholders),
+        "masked": len(stand_ins),
         "max_source": section.max_source,
         "max_target": section.max_target,
         "train": trained.facts(train, tokenizer.unk_token_id),

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("flows/**/*.py"), *ROOT.glob("pipelines/**/*.py")])
 LEAVES = {
     "artifact", "decode", "errors", "spec", "registry", "scrub.detect",
-    "rollout.evidence", "rollout.store", "processes", "filters", "signature",
+    "rollout.evidence", "rollout.store", "processes", "filters", "signature", "masking",
 }  # fmt: skip
 OWNERS = {
     "prefect": ("flows",),

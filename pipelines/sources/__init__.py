@@ -18,7 +18,7 @@ from rich.console import Console
 from pipelines import artifact, spec
 from pipelines.artifact import Raw, digest
 from pipelines.errors import UserError
-from pipelines.sources import catalogs, debian, files, hub, labels, sql
+from pipelines.sources import catalogs, debian, debian_translations, files, hub, labels, sql
 from pipelines.sources.parts import CODE_VERSION, enough, expire, take
 from pipelines.sources.rows import LONGEST, Reading
 from pipelines.sources.sorting import merge
@@ -75,7 +75,7 @@ def _readings(data: spec.Data, base: Path, cache: Path, urls: Mapping[str, str])
     return [_reading(source, base, cache, urls) for source in (data.source, *data.extra)]
 
 
-def _reading(source: spec.Source, base: Path, cache: Path, urls: Mapping[str, str]) -> Reading:
+def _reading(source: spec.Source, base: Path, cache: Path, urls: Mapping[str, str]) -> Reading:  # noqa: PLR0911 (a kind each)
     match source:
         case spec.FilesSource():
             return files.reading(source, base)
@@ -85,6 +85,8 @@ def _reading(source: spec.Source, base: Path, cache: Path, urls: Mapping[str, st
             return sql.reading(source, base, cache, urls)
         case spec.DebianSource():
             return debian.reading(source, cache / "apt")
+        case spec.DebianTranslationsSource():
+            return debian_translations.reading(source, cache / f"apt-{source.language}")
         case spec.CatalogsSource():
             return catalogs.reading(source, cache / "wheels")
         case spec.LabelsSource():

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from email.utils import parseaddr
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from pipelines.sources.rows import Cells, Part, Reading
 from pipelines.spec import DebianSource
 
 FRESH = 600  # seconds an index counts as fresh; Debian's mirrors move four times a day
-WANTED = ("Package", "Section", "Maintainer", "Homepage", "Description", "Description-md5", "Description-en")
+WANTED = frozenset(("Package", "Section", "Maintainer", "Homepage", "Description", "Description-md5", "Description-en"))
 # A minimal image sets Languages to "none", which only #clear undoes. The system's own hooks must not run for a private root.
 CONF = """#clear Acquire::Languages;
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
-Acquire::Languages {{ "en"; }};
+Acquire::Languages {{ {languages} }};
 Acquire::Retries "1";
 Acquire::http::Timeout "20";
 APT::Update::Error-Mode "any";
@@ -52,8 +52,10 @@ def reading(source: DebianSource, root: Path) -> Reading:
     return Reading(inputs, [part])
 
 
-def refresh(root: Path) -> Mapping[str, str]:
+def refresh(root: Path, languages: Sequence[str] = ("en",)) -> Mapping[str, str]:
     """Bring the index in `root` up to date and return {index file: sha256}. About a second when nothing changed.
+
+    `languages` are those of the descriptions.
 
     An index that cannot be refreshed is used as it is, and the run says so in a line.
 
@@ -68,14 +70,14 @@ def refresh(root: Path) -> Mapping[str, str]:
     for folder in ("lists/partial", "cache"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     conf, stamp = root / "apt.conf", root / "refreshed"
-    conf.write_text(CONF.format(root=root.resolve()))
+    conf.write_text(CONF.format(root=root.resolve(), languages=" ".join(f'"{each}";' for each in languages)))
     if not stamp.exists() or time.time() - stamp.stat().st_mtime > FRESH:
         done = subprocess.run(["apt-get", "-q", "-c", str(conf), "update"], capture_output=True, text=True, check=False)
         if done.returncode == 0:
             stamp.touch()
         else:
             _make_do(root, done.stderr)
-    return {path.name: file_sha256(path) for path in sorted(_index(root))}
+    return {path.name: file_sha256(path) for path in sorted(index(root))}
 
 
 def _make_do(root: Path, complaint: str) -> None:
@@ -83,14 +85,14 @@ def _make_do(root: Path, complaint: str) -> None:
 
     lines = [line for line in complaint.splitlines() if line.startswith(("E:", "W:"))]
     reason = lines[0][3:].strip() if lines else "apt-get update failed"
-    if not _index(root):
+    if not index(root):
         raise Transient(f"debian: no package index yet, and none could be fetched: {reason}")
     Console(stderr=True, soft_wrap=True).print(
         f"debian: the package index could not be refreshed; going on with the one that is there ({reason})", markup=False
     )
 
 
-def _index(root: Path, created_by: str = "") -> list[Path]:
+def index(root: Path, created_by: str = "") -> list[Path]:
     """The Packages and Translation-en files of the private root that are there."""
     command = ["apt-get", "-c", str(root / "apt.conf"), "indextargets", "--format", "$(CREATED_BY)\t$(FILENAME)"]
     lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
@@ -105,10 +107,10 @@ def read(source: DebianSource, root: Path, dropped: Counter[str]) -> list[tuple[
     Chosen by hash, an index that moved by a few packages moves the slice by a few pairs. `dropped` counts what was left out.
     """
     long = {}
-    for stanza in _stanzas(_index(root, "Translations")):
+    for stanza in stanzas(index(root, "Translations")):
         long[stanza.get("Description-md5", "")] = stanza.get("Description-en", "").partition("\n")[2]
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    for stanza in _stanzas(_index(root, "Packages")):
+    for stanza in stanzas(index(root, "Packages")):
         synopsis, _, inline = stanza.get("Description", "").partition("\n")
         text = fold(inline or long.get(stanza.get("Description-md5", ""), ""))
         if not synopsis.strip() or not text:
@@ -128,8 +130,8 @@ def read(source: DebianSource, root: Path, dropped: Counter[str]) -> list[tuple[
     return chosen
 
 
-def _stanzas(paths: list[Path]) -> Iterator[dict[str, str]]:
-    """The fields WANTED of each stanza; continuation lines keep their line breaks.
+def stanzas(paths: list[Path], wanted: Collection[str] = WANTED) -> Iterator[dict[str, str]]:
+    """The `wanted` fields of each stanza; continuation lines keep their line breaks.
 
     python-debian's deb822 reads the same in seven times the CPU time (7 s for the whole index instead of 1 s).
     """
@@ -144,7 +146,7 @@ def _stanzas(paths: list[Path]) -> Iterator[dict[str, str]]:
                         fields[name] += "\n" + line
                     continue
                 name, _, value = line.partition(":")
-                if name in WANTED:
+                if name in wanted:
                     fields[name] = value.strip()
             if fields:
                 yield fields

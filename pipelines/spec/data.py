@@ -16,6 +16,15 @@ class DebianSource(Section):
     """Longest part of the long description that the source keeps, cut at a word."""
 
 
+class DebianTranslationsSource(Section):
+    kind: Literal["debian_translations"]
+    """Package descriptions and their translations by Debian's volunteers, paragraph by paragraph, from the apt index."""
+    language: str = Field("de", pattern=r"^[a-z]{2,3}(_[A-Z]{2})?$")
+    """Language of the targets."""
+    max_chars: int = Field(50_000_000, ge=1_000)
+    """Size of the slice: source and target characters in all. Chosen by hash of the pair, so that it stays put."""
+
+
 class FilesSource(Section):
     kind: Literal["files"]
     """Pairs from JSONL, CSV, TSV or Parquet files, by the files' suffix."""
@@ -76,7 +85,8 @@ class LabelsSource(Section):
 
 
 Source = Annotated[
-    DebianSource | FilesSource | HubSource | SqlSource | CatalogsSource | LabelsSource, Field(discriminator="kind")
+    DebianSource | DebianTranslationsSource | FilesSource | HubSource | SqlSource | CatalogsSource | LabelsSource,
+    Field(discriminator="kind"),
 ]
 
 

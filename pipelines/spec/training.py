@@ -12,6 +12,9 @@ class TokensSection(Section):
     """Longest input in tokens; longer ones are cut, and counted."""
     max_target: int = Field(32, ge=4)
     """Longest output in tokens; longer ones are cut, and counted."""
+    masked: Share = 0.1
+    """Share of the training pairs given once more with a rare word of both sides replaced by a placeholder, so that the model
+    learns to copy placeholders."""
 
 
 class Architecture(Section):
