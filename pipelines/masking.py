@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WORD = re.compile(r"(?<![\w<%{@/.-])[^\W\d_]\w{2,}(?![\w>%}@/])")
+BEFORE, AFTER = r"(?<![\w<%{@/.-])(?<!%\()", r"(?![\w>%}@/])"
+"""A word is no part of a placeholder, a field (`%(name)s`, `{name}`), an address or a path."""
+WORD = re.compile(rf"{BEFORE}[^\W\d_]\w{{2,}}{AFTER}")
 COMMON = 0.002
 """A word in more than this share of the sources is no stand-in for a name."""
 
@@ -43,6 +45,6 @@ def masked(sources: Sequence[str], targets: Sequence[str], placeholders: Sequenc
         free = [each for each in placeholders if each not in source and each not in target]
         if shared and free:
             word, mark = min(shared, key=lambda each: (found[each], each)), free[number % len(free)]
-            whole = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+            whole = re.compile(BEFORE + re.escape(word) + AFTER)
             made.append(Masked(row, whole.sub(mark, source), whole.sub(mark, target), word, mark))
     return made

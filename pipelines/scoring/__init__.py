@@ -13,13 +13,16 @@ from pipelines import artifact, spec
 from pipelines.artifact import Dataset, Export, Report
 from pipelines.decode import Reading
 from pipelines.errors import UserError
+from pipelines.masking import masked
+from pipelines.scoring.leaks import PLACEHOLDER
 
 if TYPE_CHECKING:
     from pipelines.decode import Answer
     from pipelines.scoring.measure import HeldOut
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 SAMPLES = 10  # outputs shown in the report
+MASKED = 500  # most pairs that are decoded once more with a shared word masked by a placeholder
 CHUNK = 128  # sources decoded between two moves of the progress bar
 THREADS = 4
 
@@ -107,6 +110,9 @@ def _write(
         finished = [answer.finished for answer in decoded]
         policy = export.path / "policy"
         scores["filters"] = filtered.rates(test, outputs, finished, filtering, policy, scoring.confidence)
+    stand_ins = masked(test.sources, test.references, _placeholders(export.path))[:MASKED]
+    given = _decode(export.path, "this model", [pair.source for pair in stand_ins], decoding, reading) if stand_ins else []
+    scores["masked"] = measure.copying(stand_ins, outputs, [answer.text for answer in given], scoring)
     rules = gate.gate(scores, scoring.gate)
     verdict = {"passed": all(rule.passed for rule in rules), "rules": [asdict(rule) for rule in rules]}
     _dump(folder / "scores.json", scores)
@@ -118,6 +124,12 @@ def _write(
     plots.differences(gains, scores, folder / "differences.png")
     text = report.markdown(scores, verdict, answers["constant"][0], _samples(test, outputs))
     (folder / "report.md").write_text(text, encoding="utf-8")
+
+
+def _placeholders(export: Path) -> list[str]:
+    """The placeholders that the model's tokenizer knows as pieces of their own."""
+    known = json.loads((export / "hf" / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    return [token["content"] for token in known if PLACEHOLDER.fullmatch(token["content"])]
 
 
 def _read(dataset: Dataset) -> "tuple[HeldOut, list[str]]":

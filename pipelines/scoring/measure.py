@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines import spec
+from pipelines.masking import Masked
 from pipelines.scoring import compare, judge, leaks
 from pipelines.scoring.baselines import constant, derangement, lead, sentence
 from pipelines.scoring.compare import Estimate
@@ -64,6 +65,21 @@ def measure(test: HeldOut, answers: Mapping[str, Sequence[str]], scoring: spec.S
         "empty": sum(not text.strip() for text in answers["model"]),
         "distinct": len(set(answers["model"])),
     }
+
+
+def copying(
+    pairs: Sequence[Masked], outputs: Sequence[str], given: Sequence[str], scoring: spec.Scoring
+) -> dict[str, Any] | None:
+    """How well placeholders are copied: shares of the pairs whose output (of `outputs`, by row) holds the shared word as it
+    was, and whose output for the masked source (`given`, one a pair) holds the placeholder. None without pairs.
+
+    A summary need not name what its source and reference share: there the two shares are to be compared.
+    """
+    if not pairs:
+        return None
+    words = sum(pair.word in outputs[pair.row] for pair in pairs)
+    kept = sum(pair.placeholder in output for pair, output in zip(pairs, given, strict=True))
+    return {"n": len(pairs), "words": _share(words, len(pairs), scoring), "placeholders": _share(kept, len(pairs), scoring)}
 
 
 def differences(test: HeldOut, answers: Mapping[str, Sequence[str]], opponent: str, metric: str) -> NDArray[np.float64]:

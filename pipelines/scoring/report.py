@@ -109,12 +109,18 @@ def _judge_table(scores: Mapping[str, Any]) -> list[str]:
         *rows, "",
         f"Outputs with personal data that their source lacks: {leaks['outputs']['count']} of {leaks['n']} ({kinds}), "
         f"of the references {leaks['references']['count']}; outputs with a placeholder that it lacks: "
-        f"{leaks['placeholders']['count']}. " + _copied(leaks.get("copied")),
+        f"{leaks['placeholders']['count']}. " + _copied(leaks.get("copied"), scores.get("masked")),
     ]  # fmt: skip
 
 
-def _copied(share: Mapping[str, Any] | None) -> str:
-    return f"Of the placeholders in the references, the outputs have {_percent(share)}." if share else ""
+def _copied(share: Mapping[str, Any] | None, masked: Mapping[str, Any] | None) -> str:
+    said = [f"Of the placeholders in the references, the outputs have {_percent(share)}."] if share else []
+    if masked:
+        said.append(
+            f"Of {masked['n']} rare words that source and reference share, the outputs have {_percent(masked['words'])}; of the "
+            f"same words masked by a placeholder, {_percent(masked['placeholders'])}."
+        )
+    return " ".join(said)
 
 
 def _filter_table(scores: Mapping[str, Any]) -> list[str]:
