@@ -117,8 +117,8 @@ def _copied(share: Mapping[str, Any] | None, masked: Mapping[str, Any] | None) -
     said = [f"Of the placeholders in the references, the outputs have {_percent(share)}."] if share else []
     if masked:
         said.append(
-            f"Of {masked['n']} rare words that source and reference share, the outputs have {_percent(masked['words'])}; of the "
-            f"same words masked by a placeholder, {_percent(masked['placeholders'])}."
+            f"Of {masked['n']} rare words that source and reference share, the outputs have {_percent(masked['words'])}; of "
+            f"the same words masked by a placeholder, {_percent(masked['placeholders'])}."
         )
     return " ".join(said)
 
