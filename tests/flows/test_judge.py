@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.rollout.store import Event, Store
 
-SECONDS = 30.0
+SECONDS = 120.0
 SECRET = "zebrafish"
 
 

@@ -50,7 +50,7 @@ def spec(**sections: Any) -> Spec:
     return Spec.model_validate(base)
 
 
-def until(true: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(true: Callable[[], Any], seconds: float = 90.0) -> Any:
     """Poll `true` until it holds, and return what it gave."""
     deadline = time.monotonic() + seconds
     while not (found := true()):

@@ -96,7 +96,7 @@ def test_asking(export: Path) -> None:
         wire = Wire()
         async with asking(export, wire) as ask:
             for check in (answers, streams, sends_again, gives_up, is_late, breaks_off, knows_whom):
-                await asyncio.wait_for(check(ask, wire), 20)
+                await asyncio.wait_for(check(ask, wire), 90)
 
     asyncio.run(whole())
 

@@ -219,7 +219,7 @@ def test_while_the_database_is_away_the_last_known_keys_stay(store: Store) -> No
         assert await told.get() == {"bob"}, "it follows again once the database is back"
         following.cancel()
 
-    asyncio.run(asyncio.wait_for(followed(), 30))
+    asyncio.run(asyncio.wait_for(followed(), 90))
 
 
 def test_before_the_first_look_nobody_is_told_that_a_key_is_wrong(store: Store) -> None:
