@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import spec
+from pipelines.masking import Masked
 from pipelines.scoring import plots, report
 from pipelines.scoring.baselines import constant, derangement, lead, sentence
 from pipelines.scoring.gate import gate
-from pipelines.scoring.measure import HeldOut, baselines, differences, measure
+from pipelines.scoring.measure import HeldOut, baselines, copying, differences, measure
 from pipelines.scoring.sentences import sentences
 
 SCORING = spec.Scoring(lead_words=4, lead_after="Description: ", resamples=300, judge_threshold=0.7)
@@ -158,3 +159,14 @@ def test_the_first_sentence_starts_after_the_field_too() -> None:
     assert sentence("Package: a\nDescription: It reads maps. It draws.", "Description: ") == "It reads maps."
     assert sentence("no end here", "Description: ") == "no end here"
     assert sentence("", "") == ""
+
+
+def test_copying_tells_words_from_placeholders() -> None:
+    pairs = [
+        Masked(row, f"open {mark}", f"{mark} öffnen", word, mark)
+        for row, word, mark in ((0, "Kiwi", "<PERSON_1>"), (2, "Pear", "<PERSON_2>"))
+    ]
+    found = copying(pairs, ["Kiwi öffnen", "", "Birne öffnen"], ["<PERSON_1> öffnen", "<PERSON_2> öffnen"], SCORING)
+    assert found is not None
+    assert (found["n"], found["words"]["count"], found["placeholders"]["count"]) == (2, 1, 2)
+    assert copying([], [], [], SCORING) is None
