@@ -61,12 +61,15 @@ class Proxy:
         application.router.add_route("*", "/{path:.*}", self._pass)
         self._runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
+        self._site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await self._site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def stop(self) -> None:
+        await self._site.stop()
+        for _ in range(4):  # turns of the loop, in which what was accepted last becomes a connection that the cleanup knows
+            await asyncio.sleep(0)
         await self._runner.cleanup()
         await self._http.close()
 

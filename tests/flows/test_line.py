@@ -26,7 +26,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     bury_servers(made.settings.workspace / "prefect")
 
 
-def until(true: Any, seconds: float = 120) -> Any:
+def until(true: Any, seconds: float = 600) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < deadline, f"still not so after {seconds} s"
