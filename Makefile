@@ -11,7 +11,7 @@ setup: .venv/ready ## make .venv with the tested versions (every other target do
 .venv/ready: pyproject.toml infra/constraints.txt
 	@command -v uv >/dev/null || test -x $(UV) || { python3 -m venv .venv/uv && .venv/uv/bin/pip install -qq uv; }
 	@test -x $(PY)/python || $(UV) venv -q --allow-existing .venv
-	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .[dp,fr,s3,ssh]
+	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .[auth,dp,fr,postgres,s3,ssh]
 	@touch $@
 
 retrain: setup ## the whole line: raw data to a model in production (MODEL=models/x.yaml)
@@ -30,14 +30,18 @@ lint: setup ## ruff and mypy
 	@$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy
 
 BENCHMARKS := retrain scrub tagger pairs streaming flips curation training decoding resume overhead \
-  economy serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving
+  economy serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving rollout \
+  controller_kills approvals compiled
 bench: $(BENCHMARKS:%=bench-%) ## all benchmarks; each has its own target: bench-scrub, bench-pairs, bench-retrain, ...
 
 bench-%: setup
 	@$(PY)/python -m tests.benchmarks.$*
 
+prove-rollout: setup ## the long proof of a rollout's decisions: ROLLOUTS (10,000) good canaries, silent journals, mutants
+	@$(PY)/python -m tests.benchmarks.rollout.prove
+
 constraints: setup ## write infra/constraints.txt anew from pyproject.toml
 	@$(UV) pip compile -q --universal --no-annotate --no-header --no-emit-index-url --group dev --all-extras pyproject.toml \
-	  | grep -vE "^(nvidia-|cuda-|triton)" > infra/constraints.txt.new && mv infra/constraints.txt.new infra/constraints.txt
+	  | grep -vE "^(nvidia-|cuda-|triton=)" > infra/constraints.txt.new && mv infra/constraints.txt.new infra/constraints.txt
 
-.PHONY: help setup retrain test up down lint bench constraints
+.PHONY: help setup retrain test up down lint bench prove-rollout constraints

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows import audit_file
+from flows.reporting import report
 from flows.settings import Settings, find_spec
 from pipelines import artifact
 from pipelines.errors import UserError
@@ -33,7 +34,6 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What was scrubbed and what was missed; what personal data stands in a file; whether a person was in the data."""
-    from flows.cli import report
 
     settings = Settings().apply()
     if show and (as_json or not sys.stdout.isatty()):

@@ -4,32 +4,34 @@ Exit codes: 0 done (or waiting for an approval, said plainly), 1 a fault, 2 the 
 """
 
 import errno
+import gc
 import json
-import os
 import sys
 import time
 import traceback
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from flows import data, keys
+from flows import data, keys, orders
 from flows.audit import audit
 from flows.batch import batch
 from flows.distil import distil
 from flows.export import export
+from flows.reporting import console, report
 from flows.settings import Settings, spec_of
 from flows.sweep import sweep
 from pipelines.errors import GateClosed, SeqlineError
 
 if TYPE_CHECKING:
+    from flows.retrain import Retrained
     from pipelines.rollout.controller import Outcome
     from pipelines.spec import Spec
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-console = Console(highlight=False, soft_wrap=True)
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.command()(audit)
@@ -37,8 +39,11 @@ app.command()(batch)
 app.command()(distil)
 app.command()(export)
 app.command()(sweep)
+for order in (orders.status, orders.history, orders.page, orders.rollback, orders.pause, orders.freeze, orders.resume):
+    app.command()(order)
 complaints = Console(stderr=True, highlight=False, soft_wrap=True)
 
+KEPT_OBJECTS = (50_000, 10, 10)  # as mypy does: what imports make stays, and Python's 700 have it looked at for seconds
 NEARLY_NOTHING = 2**20  # bytes: with less, whatever failed has failed for want of space
 
 Name = Annotated[str, typer.Argument(help="The model's name, or the path of its YAML.")]
@@ -64,44 +69,42 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
             text = f"nothing to do: {model.name} {done.version} already comes from this data, spec and code"
             report({"name": model.name, "version": done.version, "why": text}, as_json, text)
             return
-        _whole_line(model, spec, settings, as_json)
+        with progress(as_json):
+            made = _whole_line(model, spec, settings)
+        if made:
+            from flows import summary
+
+            report(summary.facts(made, settings), as_json, "\n".join(summary.lines(made, settings)))
 
 
-def _whole_line(model: "Spec", spec: Path, settings: Settings, as_json: bool) -> None:
-    """All that a changed retrain does. Two at once would fight over Prefect's database, so the caller holds the lock."""
-    from flows import stack
+def _whole_line(model: "Spec", spec: Path, settings: Settings) -> "Retrained | None":
+    """All that a changed retrain does. Two at once would fight over the model's work, so the caller holds the lock."""
     from pipelines import sources
 
+    gc.set_threshold(*KEPT_OBJECTS)
     # What is wrong with the data is told before the seconds that Prefect's start costs; the flow finds what is made here.
     sources.ingest(model.data, spec.parent, settings.source_cache, settings.quarantine(model.name), settings.source_urls)
-    if stack.running(settings):
-        os.environ.setdefault("PREFECT_API_URL", stack.PREFECT_API)
-    from flows import summary
+    from flows.prefect_server import served
     from flows.retrain import retrain as flow
-    from flows.zombies import bury_servers
 
-    bury_servers(settings.workspace / "prefect")
-    made = flow(str(spec))
-    if made:
-        report(summary.facts(made, settings), as_json, "\n".join(summary.lines(made, settings)))
+    with served(settings):
+        return flow(str(spec))
 
 
 @app.command()
 def pretrain(spec: Annotated[Path, typer.Argument(help="The base's YAML.")], as_json: Json = False) -> None:
     """Several models' data to a base that they are fine-tuned from: every step that is not done yet."""
-    from flows import stack
     from pipelines.spec import load_base
 
     settings = Settings().apply()
     base = load_base(spec)
     settings.check_disk()
-    if stack.running(settings):
-        os.environ.setdefault("PREFECT_API_URL", stack.PREFECT_API)
+    gc.set_threshold(*KEPT_OBJECTS)
+    from flows.prefect_server import served
     from flows.pretrain import pretrain as flow
-    from flows.zombies import bury_servers
 
-    bury_servers(settings.workspace / "prefect")
-    made = flow(str(spec))
+    with progress(as_json), served(settings):
+        made = flow(str(spec))
     card = made / "README.md"
     text = f"{base.name} lies in {made} (card: {card})\nnext           `training: {{base: {base.name}}}` in a model's YAML"
     report({"name": base.name, "folder": str(made), "card": str(card)}, as_json, text)
@@ -123,7 +126,8 @@ def rollout(
         outcome = flow.tick(spec, settings)
         report(_told(outcome), as_json, outcome.summary)
         return
-    watched = flow.watch(spec, settings)
+    with progress(as_json):
+        watched = flow.watch(spec, settings)
     shown = [*summary.traffic(watched), *(f"next           {line}" for line in summary.what_next(spec, watched, settings))]
     report({**_told(watched.outcome), "traffic": watched.traffic}, as_json, "\n".join(shown))
 
@@ -172,51 +176,6 @@ def fetch(name: Name, version: str) -> None:
 
 
 @app.command()
-def status(name: Name, as_json: Json = False) -> None:
-    """Whether the rollout is safe, and what serves now."""
-    from pipelines.rollout import status as rollout_status
-    from pipelines.rollout.store import Store
-
-    settings = Settings()
-    spec = spec_of(name, settings)
-    store = Store(settings.database)
-    store.create()
-    found = rollout_status.status(store, spec, time.time())
-    report(found, as_json, rollout_status.render(found))
-
-
-@app.command()
-def rollback(name: Name, why: Annotated[str, typer.Option(help="Goes into the history.")] = "", as_json: Json = False) -> None:
-    """Send everybody to the champion (or, when none is open, to the champion before it), now."""
-    from getpass import getuser
-
-    from pipelines.rollout import status as rollout_status
-    from pipelines.rollout.store import Store
-
-    settings = Settings()
-    spec = spec_of(name, settings)
-    said = rollout_status.rollback(Store(settings.database), spec.name, why, time.time(), getuser())
-    report({"done": said}, as_json, said)
-
-
-@app.command()
-def history(name: Name, as_json: Json = False) -> None:
-    """What was in production when, who let it in, on what evidence."""
-    from rich.table import Table
-
-    from pipelines.registry import Registry
-
-    settings = Settings().apply()
-    entries = Registry(settings.mlflow, settings.artifacts).history(spec_of(name, settings).name)
-    table = Table("when (UTC)", "version", "what", "detail", box=None)
-    for entry in entries:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry.at))
-        detail = "; ".join(f"{key}: {_short(value)}" for key, value in entry.detail.items() if value)
-        table.add_row(when, entry.version, entry.event, detail)
-    report([vars(entry) for entry in entries], as_json, table)
-
-
-@app.command()
 def lineage(name: Annotated[str, typer.Argument(help="NAME, NAME@champion or NAME@VERSION.")], as_json: Json = False) -> None:
     """Which data, code, spec and approval made a version."""
     from pipelines.registry import Registry
@@ -224,7 +183,7 @@ def lineage(name: Annotated[str, typer.Argument(help="NAME, NAME@champion or NAM
     settings = Settings().apply()
     model, _, reference = name.partition("@")
     found = Registry(settings.mlflow, settings.artifacts).lineage(model, reference or "champion")
-    report(found, as_json, "\n".join(f"{key:20} {_short(value)}" for key, value in found.items()))
+    report(found, as_json, "\n".join(f"{key:20} {orders.short(value)}" for key, value in found.items()))
 
 
 @app.command()
@@ -235,20 +194,9 @@ def schema() -> None:
     sys.stdout.write(json.dumps(spec_schema(), indent=1) + "\n")
 
 
-def _short(value: object) -> str:
-    if isinstance(value, str) and len(value) >= 40 and all(c in "0123456789abcdef" for c in value):
-        return value[:12]
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    first = text.strip().splitlines()[0] if text.strip() else "-"
-    return first if first == text.strip() and len(first) <= 100 else first[:97] + "..."
-
-
-def report(content: Any, as_json: bool, shown: Any) -> None:
-    """Print `content` as JSON, or what is `shown` to a person."""
-    if as_json:
-        sys.stdout.write(json.dumps(content, ensure_ascii=False, default=str, indent=1) + "\n")
-    else:
-        console.print(shown)
+def progress(as_json: bool) -> AbstractContextManager[object]:
+    """Where the JSON alone may stand on stdout, what is said on the way goes to stderr."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
 
 
 def main() -> None:
@@ -265,6 +213,8 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         fault(error)
+    finally:
+        gc.freeze()  # or Python's last collection walks all that torch, MLflow and Prefect brought: 3 CPU seconds
 
 
 def fault(error: Exception) -> None:

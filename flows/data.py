@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.reporting import report
 from flows.settings import Settings, spec_of
 from pipelines.errors import UserError
 
@@ -156,6 +157,5 @@ def _model(name: str) -> tuple[Settings, str]:
 
 
 def _report(content: Any, as_json: bool, shown: Any) -> None:
-    from flows.cli import report
 
     report(content, as_json, shown)

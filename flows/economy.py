@@ -1,4 +1,4 @@
-"""What `sweep` and `distil` share: a registered version with its pairs, and scoring as the judge of answers."""
+"""What `sweep`, `distil` and a spec's `teacher` share: a registered version with its pairs, and scoring as the judge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from pipelines.artifact import Dataset, Export
 from pipelines.decode import Reading
 from pipelines.economy.judging import Measured
 from pipelines.errors import UserError
-from pipelines.spec import Scoring, Spec
+from pipelines.spec import Data, Privacy, Scoring, Spec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,11 +48,13 @@ def registered(asked: str, settings: Settings) -> Registered:
 
 
 def _pairs(name: str, sha256: str, settings: Settings) -> Dataset:
-    """The dataset with this digest, or the published one: a test pair once published is never trained on later.
+    """The dataset with this digest; where it is gone the published one, said in a line: later splits may be larger.
 
     Raises:
         UserError: neither is here.
     """
+    from rich.console import Console
+
     published = settings.project / "data" / name
     made = sorted((settings.workspace / "work" / name).glob("dataset-*"))
     found = [each for each in (artifact.existing(Dataset, folder) for folder in (*made, published)) if each]
@@ -60,12 +62,37 @@ def _pairs(name: str, sha256: str, settings: Settings) -> Dataset:
         if each.sha256 == sha256:
             return each
     if (published / "test.parquet").is_file():
+        Console(stderr=True, soft_wrap=True).print(
+            f"{name}: the pairs that this version was made from are gone: data/{name} as it is now stands in; where its "
+            "splits grew since, the version has learned from some of what is held out now",
+            markup=False,
+        )
         return next((each for each in found if each.path == published), Dataset(published, _digest(published)))
     raise UserError(f"{name}: the pairs it was scored on are not here: `dvc pull` brings data/{name}")
 
 
 def _digest(folder: Path) -> str:
     return artifact.digest([(path.name, artifact.file_sha256(path)) for path in sorted(folder.glob("*.parquet"))])
+
+
+def same_pairs(student: Spec, teacher: Registered) -> None:
+    """Raises UserError where the two read or scrub other data: the student would be tested on what its teacher learned from."""
+    same = {
+        "data": Data.model_validate(teacher.spec["data"]) == student.data,
+        "privacy": Privacy.model_validate(teacher.spec["privacy"]) == student.privacy,
+    }
+    for key in (key for key, holds in same.items() if not holds):
+        which = f"{teacher.name} version {teacher.version}"
+        raise UserError(f"{key}: must be as in {which}, whose pairs the student learns from: copy it from its YAML")
+
+
+def in_production(name: str, settings: Settings) -> Path | None:
+    """The folder of the champion of `name`, None while there is none."""
+    from pipelines.registry import Registry
+
+    registry = Registry(settings.mlflow, settings.artifacts)
+    champion = registry.champion(name)
+    return registry.fetch(name, champion.version, settings.folder("live", name), settings.signer) if champion else None
 
 
 def reading_of(spec: Spec) -> Reading:
@@ -75,16 +102,20 @@ def reading_of(spec: Spec) -> Reading:
 
 
 class Overlap:
-    """Answers judged by the spec's metric against the references of a test split (pipelines.economy.Judge)."""
+    """Answers judged by the spec's metric against references, those of the first `most` pairs of a split (economy.Judge).
 
-    def __init__(self, pairs: Dataset, scoring: Scoring, floor: float) -> None:
+    Raises:
+        UserError: there are too few to say anything of their mean.
+    """
+
+    def __init__(self, pairs: Dataset, scoring: Scoring, floor: float, split: str = "test", most: int | None = None) -> None:
         import pyarrow.parquet as pq
 
-        table = pq.read_table(pairs.path / "test.parquet", columns=["target"])
+        table = pq.read_table(pairs.path / f"{split}.parquet", columns=["target"]).slice(0, most)
         self._references: list[str] = table["target"].to_pylist()
         if len(self._references) < 2:
-            few = f"{len(self._references)} test pairs are too few to score"
-            raise UserError(f"data.splits.test: {few}: raise it, or give more data")
+            few = f"{len(self._references)} {split} pairs are too few to score"
+            raise UserError(f"data.splits.{split}: {few}: raise it, or give more data")
         self._scoring, self._floor = scoring, floor
 
     def score(self, answers: Sequence[str]) -> "NDArray[Any]":

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from flows.reporting import report
 from flows.settings import Settings
 from pipelines.errors import UserError
 
@@ -15,7 +16,6 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """One folder that runs with ctranslate2 and sentencepiece alone: model, pieces, a short example, card, signature."""
-    from flows.cli import report
     from pipelines import on_device, signature
     from pipelines.registry import Registry
     from pipelines.registry.package import CARD

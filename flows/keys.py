@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.reporting import report
 from flows.settings import Settings, spec_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,5 @@ def _model(name: str) -> "tuple[str, Store]":
 
 
 def _report(content: Any, as_json: bool, shown: Any) -> None:
-    from flows.cli import report
 
     report(content, as_json, shown)

@@ -35,7 +35,12 @@ def key(spec: Spec, spec_path: Path, settings: Settings) -> str:
     gone = sorted(forgotten(settings.project, spec.name))
     seen = sources.fingerprint(spec.data, spec_path.parent, settings.source_cache, settings.source_urls)
     start = base.local(spec.training.base, spec_path.parent)
-    return artifact.digest("retrain", seen, gone, spec, start and base.fingerprint(start), code_sha256())
+    asked = []  # of the registry, which takes seconds to reach: only where the spec wants to know
+    if spec.preferences or spec.teacher:
+        from flows import preferring, teaching
+
+        asked = [preferring.seen(spec, settings), teaching.seen(spec, settings)]
+    return artifact.digest("retrain", seen, gone, spec, start and base.fingerprint(start), code_sha256(), *asked)
 
 
 def find(spec: Spec, wanted: str, settings: Settings) -> Receipt | None:

@@ -7,14 +7,15 @@ import json
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows import receipt
+from flows import preferring, receipt, teaching
 from flows.prepare import prepare
 from flows.rollout import Watched, watch
 from flows.settings import Settings
@@ -23,6 +24,7 @@ from flows.steps import console, step
 from flows.zombies import bury_rivals
 from pipelines import artifact, dataset, encode, scoring
 from pipelines.artifact import Artifact, Clean, Raw, Report
+from pipelines.dataset.preferences import beside
 from pipelines.decode import Reading
 from pipelines.errors import GateClosed
 from pipelines.registry import Candidate, Lineage, Registry, Version
@@ -31,6 +33,7 @@ from pipelines.rollout.store import Store
 from pipelines.scrub.detect import placeholders
 from pipelines.spec import Spec, load
 from pipelines.training import base, export, fit
+from pipelines.training.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,16 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
 
     prepared = prepare(spec, path, settings)
     raw, clean, pairs = prepared.raw, prepared.clean, prepared.pairs
-    pointer = step("version the data", dataset.publish)(pairs, spec.name, settings.project, origin(raw, clean))
-    step("check the data", dataset.check)(pairs, spec.name, settings.project)
+    preferences = preferring.gathered(spec, prepared, settings)
+    public = beside(pairs, preferences, work)
+    pointer = step("version the data", dataset.publish)(public, spec.name, settings.project, origin(raw, clean))
+    step("check the data", dataset.check)(public, spec.name, settings.project)
+    taught = teaching.taught(spec, pairs, work, settings)
     start = base.resolve(spec.training.base, path.parent, lambda: in_production)
-    tokens = step("encode", encode.encode)(pairs, spec.tokens, placeholders(spec.privacy), start, work)
+    tokens = step("encode", encode.encode)(taught.pairs, spec.tokens, placeholders(spec.privacy), start, work)
     page = step("draw the data page", dataset.draw_page)(clean, pairs, tokens, work)
-    weights = step("train", fit.fit)(tokens, spec.training, start, work)
+    weights = step("train", fit.fit)(tokens, spec.training, start, work, measured_by(spec.scoring.metric))
+    weights = preferring.preferred(spec, weights, tokens, preferences, settings)
     make = step("export", export.export)
     exported = make(weights, spec.serving.quantisation, work, clean.path / "policy", spec.serving.decoding)
     filtering = scoring.Filtering(spec.serving.filters, spec.task, spec.privacy.target_language or spec.privacy.language)
@@ -95,13 +102,24 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
         weights=weights,
         privacy=json.loads((clean.path / "policy" / "privacy.json").read_text()),
         decoding=spec.serving.decoding.model_dump(mode="json"),
-        lineage=lineage_of(spec, path, pointer, settings),
+        lineage=replace(lineage_of(spec, path, pointer, settings), teacher=taught.teacher),
     )
     version = step("register", registry.register)(spec.name, candidate, settings.signing_key)
     shutil.copyfile(path, work / "spec.yaml")
     controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
     receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)
     return Retrained(spec, version, clean, page, report, carried_on(spec, store, settings))
+
+
+def measured_by(name: str) -> Metric:
+    """`scoring.metric`, for `training.select: metric`."""
+
+    def score(outputs: Sequence[str], targets: Sequence[str]) -> float:
+        from pipelines.scoring.sentences import sentences
+
+        return float(sentences([name], outputs, targets)[name].mean())
+
+    return Metric(name, score)
 
 
 def origin(raw: Raw, clean: Clean) -> dict[str, Any]:

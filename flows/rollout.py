@@ -4,6 +4,7 @@ Each tick reads everything anew, decides and commits in one transaction, so a co
 again: by cron, or by the next `seqline rollout NAME --watch`.
 """
 
+import socket
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from flows.settings import Settings, spec_of
 from flows.sole import Busy, sole
 from pipelines.errors import Transient
 from pipelines.registry import Registry
-from pipelines.rollout import controller
+from pipelines.rollout import controller, leases, ledger
 from pipelines.rollout.controller import Outcome
 from pipelines.rollout.store import Store
 from pipelines.spec import Spec
 
 TICK_SECONDS = 2.0
 PATIENCE_TICKS = 30
+IDLE_SECONDS = 600.0  # between two looks at the registry while no rollout is open: each costs an import of MLflow
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,19 @@ def rollout(name: str) -> str:
     spec = spec_of(name, settings)
     store = Store(settings.database)
     store.create()
-    if controller.open_rollout(store, spec.name) is None:
-        return "no rollout is open"
     try:
+        if controller.open_rollout(store, spec.name) is None:
+            return tick(spec, settings).summary if _due(store, spec.name) else "no rollout is open"
         return watch(spec, settings, to_the_end=True).outcome.summary
     except Busy as busy:
         return str(busy)
+
+
+def _due(store: Store, name: str) -> bool:
+    """With no rollout open: has the registry to be told of an undo by hand, or to be looked at for what was pressed in vain?"""
+    with store.transaction() as connection:
+        lease, untold = leases.read(name, connection), ledger.pending(name, connection)
+    return bool(untold) or lease is None or time.time() - lease.until > IDLE_SECONDS
 
 
 def tick(spec: Spec, settings: Settings) -> Outcome:
@@ -54,30 +63,42 @@ def tick(spec: Spec, settings: Settings) -> Outcome:
     store = Store(settings.database)
     store.create()
     with sole("rollout", spec.name, settings):
-        return controller.tick(store, Registry(settings.mlflow, settings.artifacts), spec, now=time.time())
+        return controller.tick(store, _registry(settings), spec, time.time(), _holder(settings))
 
 
 def watch(spec: Spec, settings: Settings, *, to_the_end: bool = False) -> Watched:
     """Tick every 2 s until the rollout is closed or, unless `to_the_end`, waits for a person."""
     store = Store(settings.database)
-    registry = Registry(settings.mlflow, settings.artifacts)
+    registry = _registry(settings)
     counted: dict[str, Any] = {}
     with sole("rollout", spec.name, settings), ExitStack() as around:
         route = store.route(spec.name)
         if route and route.canary:
             url = around.enter_context(gateway(spec, settings))
             counted = around.enter_context(traffic(spec, url, settings))
-        outcome = _tick_on(store, registry, spec, to_the_end=to_the_end)
+        outcome = _tick_on(store, registry, spec, _holder(settings), to_the_end=to_the_end)
     return Watched(outcome, counted)
 
 
-def _tick_on(store: Store, registry: Registry, spec: Spec, *, to_the_end: bool) -> Outcome:
+def _registry(settings: Settings) -> Registry:
+    """The registry, with the key that names of approvers are signed with, if there is one (infra/auth.ini)."""
+    registry = Registry(settings.mlflow, settings.artifacts)
+    registry.audit_key = settings.audit_key.encode() or None
+    return registry
+
+
+def _holder(settings: Settings) -> str:
+    """This controller's name: one a workspace, since its lock (`sole`) lies there."""
+    return f"{socket.gethostname()}:{settings.workspace}"[-250:]
+
+
+def _tick_on(store: Store, registry: Registry, spec: Spec, holder: str, *, to_the_end: bool) -> Outcome:
     console = Console(highlight=False, soft_wrap=True)
     failures, said = 0, ""
     while True:
         started = time.monotonic()
         try:
-            outcome = controller.tick(store, registry, spec, now=time.time())
+            outcome = controller.tick(store, registry, spec, time.time(), holder)
         except Transient as error:
             failures += 1
             console.print(f"tick failed, tried again: {error}", markup=False)

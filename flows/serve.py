@@ -27,7 +27,7 @@ def serve(name: str, settings: Settings) -> None:
     Raises:
         UserError: its address is taken.
     """
-    from pipelines.rollout import status
+    from pipelines.rollout import page, status
     from pipelines.serving import logs
     from pipelines.serving.admin import Admin
     from pipelines.serving.server import serve as run
@@ -50,7 +50,7 @@ def serve(name: str, settings: Settings) -> None:
             judge_url=judge_url,
             review_url=review_url,
             signer=settings.signer,
-            admin=Admin(settings.admin_key, rollback, spec.serving.admin),
+            admin=Admin(settings.admin_key, rollback, spec.serving.admin, rollout=lambda: page.latest(store, spec.name)),
         )
 
 

@@ -2,12 +2,14 @@
 
 SEQLINE_PROJECT       the folder with models/ and data.dvc, the current one by default
 SEQLINE_HOME          the workspace, `.seqline` in the project by default
-SEQLINE_DATABASE      the rollout database (SQLAlchemy URL)
+SEQLINE_DATABASE      the rollout database (SQLAlchemy URL; postgresql+psycopg://... with the extra `postgres`)
 SEQLINE_HMAC_KEY      key of the senders' pseudonyms; by default made once and kept in the workspace
 SEQLINE_VAULT_KEY     key of the vault (64 hex digits), for specs with `privacy.vault`
 SEQLINE_ADMIN_KEY     opens the gateways' admin API; by default made once and kept in the workspace (run/admin.key)
 SEQLINE_SIGNING_KEY   path of the EC private key (PEM) that signs versions; by default made once and kept in the workspace
 SEQLINE_SIGNER        path of the public key (PEM) that engines trust, by default that of the signing key
+SEQLINE_AUDIT_KEY     signs approvers' names, where MLflow asks for passwords (infra/auth.ini; SEQLINE_APPROVERS,
+                      SEQLINE_CONTROLLER and SEQLINE_APPROVALS_LOG are that MLflow server's own)
 SEQLINE_SQL_NAME      SQLAlchemy URL of a `sql` source that says `url: env:NAME`
 SEQLINE_MLFLOW_UI     where people open MLflow
 MLFLOW_TRACKING_URI   the registry
@@ -58,6 +60,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, validation_alias="SEQLINE_DATABASE")
     hmac_key_hex: str | None = Field(None, validation_alias="SEQLINE_HMAC_KEY")
     vault_key_hex: str | None = Field(None, validation_alias="SEQLINE_VAULT_KEY")
+    audit_key: str = Field("", validation_alias="SEQLINE_AUDIT_KEY")
     admin_key_given: str | None = Field(None, validation_alias="SEQLINE_ADMIN_KEY")
     signing_key_file: Path | None = Field(None, validation_alias="SEQLINE_SIGNING_KEY")
     signer_file: Path | None = Field(None, validation_alias="SEQLINE_SIGNER")

@@ -1,17 +1,23 @@
 """`seqline sweep NAME`: a version decoded in many ways -> the cheapest that is good enough, for the spec's `serving`.
 
-version, pairs ──▶ exports, one a quantisation ──▶ answers, scores, times ──▶ choice ──▶ the YAML; the next retrain serves it
+version, validation pairs ──▶ exports, one a quantisation ──▶ answers, scores, times ──▶ choice, scored on the test pairs
+
+The choice goes into the spec's `serving`, with --write; the next retrain serves it.
 """
 
 import difflib
 import io
 import json
 import logging
+import os
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.reporting import report
 from flows.settings import Settings, find_spec
 from pipelines.errors import UserError
 
@@ -30,25 +36,32 @@ def sweep(
     quantisation_only: Annotated[bool, typer.Option("--quantisation-only", help="Only weights of other types.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Beams x length penalties x quantisations on the test split: quality, time, cost, and the cheapest good enough."""
-    from flows.cli import report
+    """Beams x length penalties x quantisations on validation pairs: quality, time, cost, and the cheapest good enough."""
     from flows.economy import registered
+    from flows.sole import sole
     from pipelines.economy.report import quantisations, summary
     from pipelines.spec import load
 
     settings = Settings().apply()
-    path = find_spec(name.partition("@")[0], settings)
+    given, _, which = name.partition("@")
+    path = find_spec(given, settings)
     spec = load(path)
     if spec.serving.decoding.temperature:
         raise UserError("serving.decoding.temperature: answers that are drawn have no beams to compare: set it to 0")
+    if write and path.resolve().is_relative_to(settings.workspace):
+        raise UserError(
+            f"{given}: no YAML in models/ has this name, so there is none to write the choice into: leave --write out"
+        )
     settings.check_disk()
-    swept = line(registered(name, settings), spec, quantisation_only, settings)
+    progress = redirect_stdout(sys.stderr) if as_json else nullcontext()
+    with sole("sweep", spec.name, settings), progress:  # two at once would time each other
+        swept = line(registered(f"{spec.name}@{which or 'champion'}", settings), spec, quantisation_only, settings)
     found = json.loads((swept.path / "sweep.json").read_text())
     change = changes(found, spec)
     before = path.read_text(encoding="utf-8")
     after = changed(before, change) if change else before
     if write and after != before:
-        path.write_text(after, encoding="utf-8")
+        _replace(path, after)
     table = ["", *quantisations(found)] if quantisation_only else []
     shown = [*summary(found), *table, "", f"report   {swept.path / 'report.md'}", *_next(path, before, after, written=write)]
     told = {"folder": str(swept.path), "change": change, "written": write and after != before, **found}
@@ -75,8 +88,11 @@ def line(made: "Registered", spec: "Spec", quantisation_only: bool, settings: Se
         batch_tokens=spec.serving.batch_tokens,
         cost=spec.serving.cost,
     )
-    judge = Overlap(made.pairs, spec.scoring, section.floor)
-    return economy.sweep(subject, made.pairs, section, spec.scoring, judge, work)
+    judges = economy.Judges(
+        validation=Overlap(made.pairs, spec.scoring, section.floor, "validation", section.pairs),
+        test=Overlap(made.pairs, spec.scoring, section.floor),
+    )
+    return economy.sweep(subject, made.pairs, section, spec.scoring, judges, work)
 
 
 def exports(made: "Registered", served: str, wanted: tuple[str, ...], work: Path) -> "dict[str, Export]":
@@ -141,6 +157,14 @@ def changed(text: str, change: dict[str, Any]) -> str:
     out = io.StringIO()
     yaml.dump(content, out)
     return out.getvalue()
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a person's file: killed, it is the old one or the new one."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.chmod(path.stat().st_mode)
+    fresh.replace(path.resolve())
 
 
 def _next(path: Path, before: str, after: str, *, written: bool) -> list[str]:

@@ -62,8 +62,8 @@ def _gone(run: FlowRun) -> bool:
 
 
 def bury_servers(home: Path) -> int:
-    """Stop the temporary Prefect servers over `home` whose flow was killed: Prefect starts one for each flow that runs without
-    a server, as a child that outlives it."""
+    """Stop the temporary Prefect servers over `home` whose flow was killed: Prefect starts one for a flow that is called from
+    Python without a server (commands bring their own, see prefect_server), as a child that outlives it."""
     orphans = [process for process in servers_of(home) if process.ppid() == 1]
     for process in orphans:
         with suppress(psutil.NoSuchProcess):

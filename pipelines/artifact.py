@@ -47,6 +47,10 @@ class Dataset(Artifact):
     """Deduplicated, split pairs (train, validation, test .parquet, dataset.json)."""
 
 
+class Preferences(Artifact):
+    """What people corrected, scrubbed (preferences.parquet: id, source, accepted, rejected, held_out; preferences.json)."""
+
+
 class Tokens(Artifact):
     """Tokenizer and encoded pairs (tokenizer/, train.parquet, validation.parquet, tokens.json)."""
 

@@ -1,6 +1,8 @@
 """What answers cost and what they are worth: a version decoded in many ways, and the cheapest that is good enough.
 
-How answers are judged comes from outside (`Judge`; flows/ builds it from pipelines.scoring): a step imports no other.
+The ways are compared on validation pairs, so that the test pairs measure the choice alone, and once: of many ways the best on
+some pairs looks better there than it is. How answers are judged comes from outside (`Judge`; flows/ builds it from
+pipelines.scoring): a step imports no other.
 """
 
 import json
@@ -17,7 +19,7 @@ from pipelines.economy.choice import Point, Setting, best, choose, frontier, gri
 from pipelines.economy.judging import Judge
 from pipelines.economy.turns import Ran, Runner, bar, race
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 class Swept(Artifact):
@@ -38,10 +40,19 @@ class Subject:
     cost: spec.Cost
 
 
-def sweep(subject: Subject, dataset: Dataset, section: spec.Sweep, scoring: spec.Scoring, judge: Judge, out: Path) -> Swept:
-    """Decode the test split of `dataset` in every way of `section` -> sweep.json, report.md and frontier.png.
+@dataclass(frozen=True)
+class Judges:
+    """Of answers to the first `section.pairs` validation pairs, and to the test pairs."""
 
-    Times are this machine's: a sweep made on another one is no answer here, and is made anew.
+    validation: Judge
+    test: Judge
+
+
+def sweep(subject: Subject, dataset: Dataset, section: spec.Sweep, scoring: spec.Scoring, judges: Judges, out: Path) -> Swept:
+    """Compare every way of `section` on validation pairs, then the choice with what serves now on the test pairs.
+
+    Makes sweep.json, report.md and frontier.png. Times are this machine's: a sweep made on another one is no answer here, and
+    is made anew.
 
     Raises:
         Corrupt: an Export does not hold the bytes that it was sealed with.
@@ -56,7 +67,8 @@ def sweep(subject: Subject, dataset: Dataset, section: spec.Sweep, scoring: spec
         from pipelines.economy import pictures, report
 
         told = {"confidence": scoring.confidence, "metric": scoring.metric, "machine": here}
-        found = told | _measured(subject, sources(dataset), section, judge)
+        found = told | _measured(subject, sources(dataset, "validation", section.pairs), section, judges.validation)
+        found["test"] = _tested(found, subject, sources(dataset, "test"), judges.test)
         (folder / "sweep.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         (folder / "report.md").write_text(report.markdown(found), encoding="utf-8")
         pictures.frontier(found, folder / "frontier.png")
@@ -64,12 +76,25 @@ def sweep(subject: Subject, dataset: Dataset, section: spec.Sweep, scoring: spec
     return artifact.make(Swept, out / f"sweep-{key[:16]}", write)
 
 
-def sources(dataset: Dataset) -> list[str]:
-    """The sources of the test split."""
+def sources(dataset: Dataset, split: str, most: int | None = None) -> list[str]:
+    """The sources of a split, of its first `most` pairs."""
     import pyarrow.parquet as pq
 
-    texts: list[str] = pq.read_table(dataset.path / "test.parquet", columns=["source"])["source"].to_pylist()
+    table = pq.read_table(dataset.path / f"{split}.parquet", columns=["source"]).slice(0, most)
+    texts: list[str] = table["source"].to_pylist()
     return texts
+
+
+def _tested(found: Mapping[str, Any], subject: Subject, texts: Sequence[str], judge: Judge) -> dict[str, Any]:
+    """What the choice is worth on the test pairs, beside what serves now."""
+    rows = [found["points"][found[which]] for which in ("chosen", "now")]
+    ways = [Setting(row["quantisation"], row["beam"], row["length_penalty"]) for row in rows]
+    runners = [Runner(subject.exports[way.quantisation].path, way.decoding(subject.decoding)) for way in ways]
+    chosen, now = (judge.score(ran.answers) for ran in race(runners, texts, subject.reading, subject.batch_tokens, 1))
+    return {
+        "n": len(texts), "chosen": judge.mean(chosen).plain(), "now": judge.mean(now).plain(),
+        "difference": judge.difference(chosen, now).plain(),
+    }  # fmt: skip
 
 
 def _measured(subject: Subject, texts: Sequence[str], section: spec.Sweep, judge: Judge) -> dict[str, Any]:

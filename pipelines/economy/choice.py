@@ -41,10 +41,11 @@ class Point:
 
 
 def grid(sweep: Sweep, given: Decoding, served: str, able: Collection[str]) -> list[Setting]:
-    """The settings to compare, those of one quantisation together: what is served now (`served`, decoded as `given`) and
+    """The settings to compare, those of one quantisation together.
 
-    the product of the section's axes, greedy once a quantisation; of a quantisation that the machine is not `able` to compute
-    in, `given` alone, since it is computed in float32 there and only its rounding can differ.
+    They are what is served now (`served`, decoded as `given`), each quantisation decoded as `given`, and the product of the
+    section's axes, greedy once a quantisation. Of a quantisation that the machine is not `able` to compute in, `given` alone:
+    it is computed in float32 there, and only its rounding can differ.
     """
     penalty = given.length_penalty
     found: dict[Setting, None] = {}
@@ -65,7 +66,7 @@ def best(points: Sequence[tuple[float, float]]) -> int:
 def choose(points: Sequence[Point], leader: Point) -> Point:
     """The cheapest of `points` that is not worse than `leader`, the best of them, by more than the floor.
 
-    "Inconclusive" does not pass, so with few test pairs the choice is the leader itself. What takes no longer than the cheapest
+    "Inconclusive" does not pass, so with few pairs the choice is the leader itself. What takes no longer than the cheapest
     took in its slowest round is as cheap, as far as was measured: of these the best wins.
     """
     passing = [leader, *(point for point in points if point.passes)]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Measured:
-    """A mean over the test pairs, or a mean difference, with its interval; `verdict` is what the difference allows to say."""
+    """A mean over pairs, or a mean difference, with its interval; `verdict` is what the difference allows to say."""
 
     value: float
     low: float
@@ -27,7 +27,7 @@ def cell(measured: Any, form: str = ".1f") -> str:
 
 
 class Judge(Protocol):
-    """Scores of answers to the test sources, in their order, and what they say."""
+    """Scores of answers to the sources of some pairs, in their order, and what they say."""
 
     def score(self, answers: Sequence[str]) -> Any:
         """A score a pair."""

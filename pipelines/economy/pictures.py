@@ -36,7 +36,7 @@ def frontier(found: Mapping[str, Any], path: Path) -> None:
         f"floor: {found['floor']:g} points", (best["cpu_ms"], -found["floor"]), xytext=(0, -11),
         textcoords="offset points", fontsize=8, color="#b03030", ha="right",
     )  # fmt: skip
-    left.set_title(f"{found['metric']}, mean of {found['n']} test pairs", fontsize=10)
+    left.set_title(f"{found['metric']}, mean of {found['n']} validation pairs", fontsize=10)
     right.set_title(f"minus the best ({best['name']}), pair by pair", fontsize=10)
     _legend(left, rows, marks)
     figure.suptitle(f"{found['name']} version {found['version']}: chosen {rows[found['chosen']]['name']}", fontsize=11)

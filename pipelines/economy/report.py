@@ -8,9 +8,10 @@ from numpy import format_float_positional
 from pipelines.economy.judging import cell
 
 CAUTION = (
-    "Chosen on the test pairs that also score the model: of many ways the best looks a little better than it is, so what the "
-    "others are behind it is rather over- than understated. Times are CPU time of one decoding thread on this machine, "
-    "tokenizing included; more threads answer more texts side by side at the same cost a text."
+    "Chosen on validation pairs, where of many ways the best looks a little better than it is: what the others are behind it "
+    "is rather over- than understated, and what the choice is worth the test pairs say, which chose nothing. Times are CPU "
+    "time of one decoding thread on this machine, tokenizing included; more threads answer more texts side by side at the same "
+    "cost a text."
 )
 
 
@@ -19,7 +20,8 @@ def markdown(found: Mapping[str, Any]) -> str:
     lines = [
         f"# Sweep of {found['name']} version {found['version']}", "", *summary(found), "",
         "![frontier](frontier.png)", "",
-        f"## Every way, cheapest first ({found['n']} test pairs, {found['confidence']:.0%} intervals)", "", *_ways(found), "",
+        f"## Every way, cheapest first ({found['n']} validation pairs, {found['confidence']:.0%} intervals)", "",
+        *_ways(found), "",
         "## Quantisation alone, decoded as now", "", *quantisations(found), "",
         CAUTION, "",
         f"Machine: {found['machine']['processor']}, which computes in {', '.join(found['machine']['computes_in'])}; each way "
@@ -45,6 +47,16 @@ def summary(found: Mapping[str, Any]) -> Iterator[str]:
             f"{found['floor']:g}; {_less(chosen, best)} than the best"
             + ("" if chosen is now else f", {_less(chosen, now)} than now")
         )
+    yield _tested(found)
+
+
+def _tested(found: Mapping[str, Any]) -> str:
+    test = found["test"]
+    line = f"- on the {test['n']} test pairs, which chose nothing: {cell(test['chosen'])} {found['metric']}"
+    if found["chosen"] == found["now"]:
+        return line
+    change = test["difference"]
+    return f"{line}, {cell(change, '+.2f')} against now: {change['verdict']} (floor {found['floor']:g})"
 
 
 def _less(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ than the gate. What is judged once is marked, and never judged again.
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pipelines.registry import stamps
 from pipelines.registry.connect import asking
 from pipelines.registry.records import PRODUCTION, Approval, Version
 from pipelines.registry.versions import STATE, Versions, clipped
@@ -19,8 +20,9 @@ EVIDENCE = "seqline.evidence"
 OPENED = "seqline.gate_opened_at"
 VERDICT = "seqline.verdict"
 APPROVER = "seqline.approver"
+DATA_MD5 = "seqline.data_md5"
 ACCEPTED = "accepted"
-NOBODY = "a person, by Promote model (MLflow keeps no name without authentication)"
+NOBODY = "unknown (MLflow keeps no name without authentication)"
 
 
 def refusal(
@@ -47,6 +49,9 @@ def stamp(at: float) -> str:
 
 
 class Approvals(Versions):
+    audit_key: bytes | None = None
+    """What MLflow's server signs the approvers' names with, where it runs with our authorization; None: nobody is known."""
+
     @asking
     def open_gate(self, version: Version, evidence: str, digest: str, at: float) -> None:
         """Write the evidence (Markdown) and what to press on the candidate's page, and tag it with the evidence's `digest`.
@@ -78,8 +83,23 @@ class Approvals(Versions):
             # The server keeps whole milliseconds.
             reason = refusal(made.source, made.tags.get(EVIDENCE), created, version, digest, int(opened_at * 1000) / 1000)
             if verdict is None or (verdict == ACCEPTED and reason is None):  # accepted before: a killed caller asks again
-                judged.append(Approval(str(made.version), reason is None, reason or "", made.user_id or None, created))
+                judged.append(Approval(str(made.version), reason is None, reason or "", self._person(made), created))
         return judged
+
+    @asking
+    def unjudged(self, name: str) -> list[str]:
+        """The versions of `NAME-prod` that nobody has judged yet, in order."""
+        return [str(made.version) for made in self._search(f"name = '{name}{PRODUCTION}'") if verdict_of(made) is None]
+
+    @asking
+    def data_md5(self, version: Version) -> str | None:
+        """The md5 of the data that a version was trained on, None if it was not registered by seqline."""
+        return self.client.get_model_version(version.name, version.version).tags.get(DATA_MD5)
+
+    @asking
+    def keep(self, version: Version, path: str, text: str) -> None:
+        """Keep `text` as the artifact `path` of the version's run; the same path again is replaced."""
+        self.client.log_text(version.run_id, text, path)
 
     @asking
     def refuse(self, prod: str, prod_version: str, reason: str) -> None:
@@ -113,6 +133,11 @@ class Approvals(Versions):
         number = str(made.version)
         self._tag(version.production, number, {VERDICT: _verdict(number, ACCEPTED)})
         return number
+
+    def _person(self, made: "ModelVersion") -> str | None:
+        if self.audit_key is None:
+            return made.user_id or None
+        return stamps.person(self.audit_key, made.name, str(made.version), made.tags.get(stamps.PERSON))
 
     def _evidence(self, version: Version, evidence: str, digest: str) -> None:
         self.client.log_text(version.run_id, evidence, _path(digest))

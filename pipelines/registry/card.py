@@ -131,7 +131,8 @@ def card(name: str, task: str, facts: Facts, lineage: Lineage, privacy: Json) ->
 ## What it is
 A sequence-to-sequence model for {task}: text in, text out, both with personal data replaced by placeholders.
 Weights in Hugging Face format (artifacts/export/hf) and for CTranslate2, {facts.export.get("quantisation", "as exported")} \
-(artifacts/export/ct2): the second is what serves, and what was scored. {_base(facts.training.get("base"))}
+(artifacts/export/ct2): the second is what serves, and what was scored. {_base(facts.training.get("base"))}\
+{_teacher(lineage.teacher)}{_preferences(facts.training.get("preferences"))}
 
 ## Data
 - Pairs kept {facts.dataset.get("kept", "?")} of {facts.dataset.get("rows", "?")}; rejected: {rejected}.
@@ -180,6 +181,23 @@ The code is under Apache-2.0. The weights derive from the data named above, whos
 def _source(spec: Json) -> str:
     source = spec.get("data", {}).get("source", {})
     return ", ".join(f"{key} {value}" for key, value in source.items() if key != "paths") or "?"
+
+
+def _teacher(teacher: Mapping[str, str] | None) -> str:
+    if not teacher:
+        return ""
+    which = f"{teacher['name']} version {teacher['version']} (export sha256 {teacher['export_sha256'][:12]})"
+    return f" Its training targets are the answers of {which}."
+
+
+def _preferences(preferences: Json | None) -> str:
+    if not preferences:
+        return ""
+    accuracy = preferences["accuracy"]
+    return f"""\
+ Then tuned (DPO) on {preferences["learnt_from"]} answers that people corrected (sha256 {preferences["sha256"][:12]}): on \
+{accuracy["after"]["n"]} more, which also chose the weights, the corrected answer was likelier than the model's own in \
+{interval(accuracy["before"])} of them before and in {interval(accuracy["after"])} after."""
 
 
 def _base(base: Json | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pipelines.errors import SeqlineError, Transient, UserError
+from pipelines.registry import tables
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -98,6 +99,8 @@ class Connection:
             logging.getLogger(name).setLevel(logging.ERROR)
         # Several processes opening one new database at once destroy it: whoever comes first makes the schema, alone.
         with self.alone("schema"):
+            if self._database:
+                tables.lay(self._database, tables.MLFLOW)
             client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             client.search_registered_models(max_results=1)
             return client

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.registry.connect import Connection, asking
 
@@ -12,28 +12,37 @@ if TYPE_CHECKING:
 
 EXPECTED = "expected_response"
 SOURCES = ("text", "source", "input", "inputs", "request", "prompt")
+ANSWERS = ("text", "target", "output", "outputs", "response", "answer")
 PAGE = 100
+
+
+class Correction(NamedTuple):
+    """What a person made of an answer. `answer` is the model's own, None where the trace does not tell it as a text."""
+
+    source: str
+    expected: str
+    answer: str | None
 
 
 class Labels(Connection):
     @asking
-    def pairs(self, name: str) -> list[tuple[str, str]]:
-        """(input, expected answer) of every labelled trace in the experiment `name`; the latest label of a trace counts.
+    def corrections(self, name: str) -> list[Correction]:
+        """Every labelled trace in the experiment `name`; the latest label of a trace counts.
 
         Only whole traces count: one whose input is not a text (or an object with one text field) is left out.
         """
         found = self.client.get_experiment_by_name(name)
         if found is None or found.lifecycle_stage != "active":
             return []
-        pairs = []
+        corrections = []
         for trace in self._traces(found.experiment_id):
             expected = trace.search_assessments(EXPECTED, type="expectation")
-            text = _input(trace)
+            text = _text(trace.data.request, SOURCES)
             if expected and text is not None:
                 latest: Any = max(expected, key=lambda each: each.last_update_time_ms or 0)
                 if isinstance(latest.value, str):
-                    pairs.append((text, latest.value))
-        return pairs
+                    corrections.append(Correction(text, latest.value, _text(trace.data.response, ANSWERS)))
+        return corrections
 
     def _traces(self, experiment: str) -> "Iterator[Trace]":
         token = None
@@ -51,20 +60,24 @@ class Labels(Connection):
 
 
 def labels(uri: str, name: str, artifacts: Path | None = None) -> list[tuple[str, str]]:
-    """The labelled pairs of model `name` in the MLflow server or database `uri`. Raises Transient, SeqlineError."""
-    return Labels(uri, artifacts).pairs(name)
+    """(input, expected answer) of each correction of model `name`. Raises as `corrections`."""
+    return [(each.source, each.expected) for each in corrections(uri, name, artifacts)]
 
 
-def _input(trace: "Trace") -> str | None:
-    """The text that the model was asked about: the root span's inputs, a text or an object that holds one."""
-    content: Any = trace.data.request
+def corrections(uri: str, name: str, artifacts: Path | None = None) -> list[Correction]:
+    """What people corrected of model `name` in the MLflow server or database `uri`. Raises Transient, SeqlineError."""
+    return Labels(uri, artifacts).corrections(name)
+
+
+def _text(content: Any, names: tuple[str, ...]) -> str | None:
+    """What the root span was asked, or said: a text, or the one of these `names` (or the only one) in an object."""
     if isinstance(content, str):
         try:
             content = json.loads(content)
         except ValueError:
             return str(content)
     if isinstance(content, dict):
-        named = [content[key] for key in SOURCES if key in content]
+        named = [content[key] for key in names if key in content]
         content = named[0] if named else next(iter(content.values())) if len(content) == 1 else None
     if isinstance(content, list) and len(content) == 1:
         content = content[0]

@@ -161,6 +161,8 @@ def metrics(told: card.Facts) -> Iterator[tuple[str, float]]:
         for language, entities in told.scrub.get(where, {}).items():
             for entity, measured in entities.items():
                 yield from _measured(f"recall.{where}.{language}.{entity}", {**measured, "value": measured["recall"]})
+    for when, measured in (told.training.get("preferences") or {}).get("accuracy", {}).items():
+        yield from _measured(f"preferences.accuracy.{when}", measured)
     for fact, value in (told.training.get("private") or {}).items():
         yield from _measured(f"private.{fact}", value)
 

@@ -30,7 +30,10 @@ class Version:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a version comes from. `data_dvc` is the text of data.dvc; the sha256s are hex; `dirty` = uncommitted changes."""
+    """Where a version comes from. `data_dvc` is the text of data.dvc; the sha256s are hex; `dirty` = uncommitted changes.
+
+    `teacher` is the version whose answers it learned from (name, version, export_sha256), if any.
+    """
 
     spec: Mapping[str, Any]
     spec_sha256: str
@@ -39,6 +42,7 @@ class Lineage:
     commit: str
     dirty: bool
     constraints_sha256: str
+    teacher: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)

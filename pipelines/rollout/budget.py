@@ -6,11 +6,12 @@ Only what is certain counts here: answers that failed or were slow. A judge's fl
 import math
 from dataclasses import dataclass
 
-from pipelines.rollout.evidence import Count
+from pipelines.rollout.evidence import Count, Recent
 
 FREEZE = 0.05  # share of the budget below which no rollout starts
 STAGE_SHARE = 0.01  # share of the window's budget that one stage may spend
 STAGE_EVENTS = 25
+INCIDENT = 4.0  # times its own trailing rate at which the champion's answers are an incident, and no canary moves on
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class Budget:
     def stage(self) -> float:
         """Excess bad answers that one stage may spend: max(1 % of the window's budget, 25)."""
         return max(STAGE_SHARE * self.allowed, STAGE_EVENTS)
+
+
+def incident(recent: Recent, trailing: Count) -> bool:
+    """Does the champion fail INCIDENT times as often as usual? Beyond two standard errors, since it only delays a canary."""
+    expected = INCIDENT * (trailing.bad + 0.5) / (trailing.n + 1) * recent.n
+    return recent.bad > expected + 2 * math.sqrt(max(expected, 1.0))
 
 
 def excess(canary: Count, champion: Count, objective: float) -> tuple[float, float]:

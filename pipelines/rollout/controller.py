@@ -2,7 +2,7 @@
 
 A transaction holds the journal's offsets, the evidence, the decision, the route and the outbox. Killed before the commit, the
 tick never was; killed after it, the next tick finds the outbox and goes on. The registry may be away: traffic is still
-decided, and the registry is told later.
+decided, and the registry is told later. Of several controllers only the one with the lease acts (`lease.py`).
 """
 
 import secrets
@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 import sqlalchemy as sa
 
 from pipelines.errors import Transient, UserError
-from pipelines.registry.records import Approval
-from pipelines.rollout import dossier, effects, ledger
+from pipelines.registry.records import PRODUCTION, Approval
+from pipelines.rollout import approving, dossier, effects, holding, leases, ledger, page, waking
 from pipelines.rollout import evidence as ev
 from pipelines.rollout import policy as po
 from pipelines.rollout.decide import decide, step
 from pipelines.rollout.effects import Memory
-from pipelines.rollout.policy import TERMINAL, Action, Approved, Decision, Gate, Phase, Policy, State
+from pipelines.rollout.leases import Lease
+from pipelines.rollout.policy import TERMINAL, Action, Decision, Gate, Phase, Policy, State
 from pipelines.rollout.store import LEASE_SECONDS, Rollout, Route, Store
 from pipelines.spec import Spec
+
+HERE = "this controller"  # the holder of the lease where there is but one
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def open(  # noqa: A001
             _supersede(older, version, now, connection)
         route = store.route(name, connection) or Route(champion)
         state = po.start(version, route.champion, now)
-        rollout = ledger.begin(name, state, ledger.heads(name, connection), connection)
+        rollout = ledger.begin(name, state, store.heads(name, connection), connection)
         _enqueue(rollout, effects.opened(version, route.champion, now), connection)
         if state.phase is Phase.SHADOW:
             wanted = replace(route, canary=version, weight=0.0, shadow=True, salt=salt or secrets.token_hex(16))
@@ -81,63 +84,98 @@ def open(  # noqa: A001
         return rollout
 
 
-def tick(store: Store, memory: Memory, spec: Spec, now: float) -> Outcome:
+def tick(store: Store, memory: Memory, spec: Spec, now: float, holder: str = HERE) -> Outcome:
     """Carry the open rollout of `spec.name` on by what was seen since the last tick.
+
+    `holder` names the controller, the same after a restart; while another one has the lease, this one only looks on.
 
     Raises:
         Transient: the rollout database does not answer, or another controller was faster; nothing was changed.
     """
-    tell(store, memory, spec.name, now)
-    asked = _ask(store, memory, spec.name)
-    policy = Policy.of(spec.slo, spec.rollout)
     with store.transaction() as connection:
+        lease = leases.take(spec.name, holder, now, connection)
+    if not lease.mine:
+        return _looking_on(store, lease)
+    told = tell(store, memory, lease, now)
+    asked = _ask(store, memory, spec.name) if told else ()
+    with store.transaction() as connection:
+        leases.check(lease, connection)
         rollout = store.open_rollout(spec.name, connection)
-        outcome = _carry_on(store, rollout, asked, policy, now, connection) if rollout else _idle(spec.name)
-    tell(store, memory, spec.name, now)
+        outcome = _carry_on(store, rollout, asked, spec, now, connection) if rollout else _idle(spec.name)
+    tell(store, memory, lease, now)
     return outcome
 
 
-def tell(store: Store, memory: Memory, name: str, now: float) -> None:
-    """Apply the outbox in order. If the registry is away the rest waits for the next tick."""
-    with store.transaction() as connection:
-        waiting = ledger.pending(name, connection)
-    for effect in waiting:
-        try:
-            effects.tell(memory, effect)
-        except Transient:
-            return
+def tell(store: Store, memory: Memory, lease: Lease, now: float) -> bool:
+    """Apply the outbox in order; False if the registry is away, and the rest waits for the next tick.
+
+    Raises:
+        Stale: the lease was lost meanwhile. What was told too late is told anew, with all that came after it, by who has it.
+    """
+    while True:
         with store.transaction() as connection:
-            ledger.done(effect.id, now, connection)
+            leases.check(lease, connection)
+            effect = next(iter(ledger.pending(lease.name, connection)), None)
+        if effect is None:
+            return True
+        rollout = effect.rollout
+        try:
+            effects.tell(memory, effect, lambda: page.html(store, rollout))  # noqa: B023 (called at once)
+        except Transient:
+            return False
+        with store.transaction() as connection:
+            if leases.lost(lease, connection):
+                ledger.again(effect, connection)
+            else:
+                ledger.done(effect.id, now, connection)
 
 
 def _ask(store: Store, memory: Memory, name: str) -> Sequence[Approval]:
-    """What was pressed in the registry since a gate opened and nobody judged; nothing while the registry is away."""
+    """What was pressed in the registry since the gate opened and nobody judged; nothing while the registry is away.
+
+    Where no gate is open, what was pressed is refused here and now: it decides nothing.
+    """
     rollout = store.open_rollout(name)
-    gate = ledger.state_of(rollout).gate if rollout else None
-    if rollout is None or gate is None or ledger.state_of(rollout).phase is Phase.PROMOTED:
-        return ()
+    state = ledger.state_of(rollout) if rollout else None
     try:
-        return memory.approvals(memory.version(name, rollout.version), gate.digest, gate.opened_at)
+        if rollout and state and state.phase is Phase.APPROVAL and state.gate:
+            return memory.approvals(memory.version(name, rollout.version), state.gate.digest, state.gate.opened_at)
+        for number in memory.unjudged(name):
+            memory.refuse(name + PRODUCTION, number, _unasked(state))
     except Transient:
-        return ()
+        pass
+    return ()
+
+
+def _unasked(state: State | None) -> str:
+    if state is None:
+        return "no version asks for an approval now"
+    if state.phase is Phase.ROLLED_BACK:
+        return approving.OVERTAKEN
+    if state.phase is Phase.PROMOTED:
+        return f"version {state.evidence.canary} was let in already"
+    return f"version {state.evidence.canary} asks for no approval yet: it has not passed all stages"
 
 
 def _carry_on(
-    store: Store, rollout: Rollout, asked: Sequence[Approval], policy: Policy, now: float, connection: sa.Connection
+    store: Store, rollout: Rollout, asked: Sequence[Approval], spec: Spec, now: float, connection: sa.Connection
 ) -> Outcome:
-    name = rollout.name
+    name, policy, approvers = rollout.name, Policy.of(spec.slo, spec.rollout), spec.rollout.approvers
     route = store.route(name, connection) or Route(None)
     journal = store.read(name, rollout.offsets, connection)
     state = ledger.with_users(rollout.id, ledger.state_of(rollout), journal.events, connection)
     state = _counted(po.prepared(state, policy), name, policy, connection)
-    if route.canary and route.weight and route.lease_until < now:
-        state = replace(state, evidence=ev.lapse(state.evidence, route.lease_until, now))
+    state = waking.awake(state, route, policy, rollout.state["last"].get("at"), now)
     known = state.evidence.users
     state = replace(state, evidence=ev.fold(state.evidence, journal.events))
 
-    approval = _approval(state, asked)
+    presses = approving.weigh(state.gate, asked, approvers)
     drained = not ledger.pending(name, connection)
-    decision = decide(state, po.Observed(now, approval, drained), policy)
+    decision = decide(state, po.Observed(now, presses.approval, drained), policy)
+    if presses.missing and decision.action is Action.HOLD and state.phase is Phase.APPROVAL:
+        decision = replace(decision, reasons=(presses.missing,))
+    decision = holding.checked(decision, holding.held(name, rollout.id, connection))
+    used, refused = approving.answered(presses, decision, approvers)
     gate = _gate(state, decision, policy, now, connection, rollout.id)
     after = step(state, decision, now, policy, gate)
 
@@ -145,11 +183,14 @@ def _carry_on(
     ledger.add_users(rollout.id, after.evidence.users - known, connection)
     last = {"at": now, "action": decision.action, "reasons": decision.reasons, "numbers": dict(decision.numbers)}
     ledger.save(rollout.id, after, last, journal.offsets, connection)
-    if decision.action is not Action.HOLD:
+    happened = decision.action is not Action.HOLD
+    if happened:
         ledger.add_decision(rollout.id, now, route.generation, decision, connection)
-    used = approval if decision.action is Action.PROMOTE else None
-    _enqueue(rollout.id, effects.decided(after, decision.action, decision.reasons, now, gate, used), connection)
-    _enqueue(rollout.id, effects.refused(name, _refusals(asked, used, after)), connection)
+    if state.phase not in TERMINAL:
+        ledger.measure(rollout.id, rollout.opened_at, now, _numbers(after, route, policy, now), connection, always=happened)
+    by = presses.approval if used else None
+    _enqueue(rollout.id, effects.decided(after, decision.action, decision.reasons, now, gate, by, used), connection)
+    _enqueue(rollout.id, effects.refused(name, refused), connection)
     finished = decision.action is Action.FINISH
     if finished:
         ledger.close(rollout.id, after.phase, now, connection)
@@ -164,23 +205,15 @@ def _counted(state: State, name: str, policy: Policy, connection: sa.Connection)
     return replace(state, before=counts, counted_since=state.opened_at if first is None else first)
 
 
-def _approval(state: State, asked: Sequence[Approval]) -> Approved | None:
-    for each in asked:
-        if each.accepted and state.gate:
-            return Approved(each.prod_version, state.gate.digest, each.at, each.user)
-    return None
-
-
-def _refusals(asked: Sequence[Approval], used: Approved | None, after: State) -> list[tuple[str, str]]:
-    """What was pressed in vain. An approval that is good but was overtaken by a rollback is refused, too."""
-    found = [(each.prod_version, each.reason) for each in asked if not each.accepted]
-    good = [each.prod_version for each in asked if each.accepted]
-    if after.phase is Phase.ROLLED_BACK:
-        found += [(number, "the canary was rolled back") for number in good]
-    elif used:
-        found += [
-            (number, f"version {used.prod_version} had approved already") for number in good if number != used.prod_version
-        ]
+def _numbers(state: State, route: Route, policy: Policy, now: float) -> dict[str, float]:
+    """How the rollout stands, for its page: weight in percent, log e-values and their bar, budgets."""
+    weight = 100.0 if state.phase is Phase.PROMOTED else route.weight
+    found = {"weight": weight, "log_bar": policy.bar, "log_e": ev.log_worse(state.evidence)}
+    for rule in policy.slis:
+        found[f"log_e.{rule.name}"] = state.evidence.slis[rule.name].log
+        if rule.objective is not None:
+            what = po.budget(state, rule, policy, now)
+            found |= {f"left.{rule.name}": what.left, f"burn.{rule.name}": what.burn}
     return found
 
 
@@ -240,6 +273,16 @@ def _supersede(older: Rollout, version: str, now: float, connection: sa.Connecti
 def _enqueue(rollout: int, rows: Sequence[effects.Row], connection: sa.Connection) -> None:
     for effect, payload in rows:
         ledger.enqueue(rollout, effect, payload, connection)
+
+
+def _looking_on(store: Store, lease: Lease) -> Outcome:
+    """How it stands while another controller acts."""
+    why = (f"{lease.holder} has the lease: this controller looks on, and takes over {LEASE_SECONDS:.0f} s after its last tick",)
+    rollout = store.open_rollout(lease.name)
+    if rollout is None:
+        return replace(_idle(lease.name), reasons=why)
+    state = ledger.state_of(rollout)
+    return Outcome(lease.name, rollout.version, state, Action.HOLD, why, f"{state.phase.replace('_', ' ')} ({why[0]})", True)
 
 
 def _idle(name: str) -> Outcome:

@@ -12,13 +12,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pipelines.rollout import evidence as ev
-from pipelines.rollout.budget import FREEZE, overspent
+from pipelines.rollout.budget import FREEZE, INCIDENT, incident, overspent
 from pipelines.rollout.evidence import Count
-from pipelines.rollout.exclusion import log_excluded, log_not_inferior
-from pipelines.rollout.policy import TERMINAL, Action, Decision, Gate, Observed, Phase, Policy, State, budget
+from pipelines.rollout.exclusion import log_burn_excluded, log_excluded, log_not_inferior
+from pipelines.rollout.policy import TERMINAL, Action, Decision, Gate, Observed, Phase, Policy, Rule, State, budget
 
 REARM_AFTER = 10.0  # seconds that a gateway's fuse stays blown before the canary gets another try
 REARMS = 2
+STALE = 30.0  # seconds without an answer after which nothing moves on, or SILENCE times the usual gap if that is longer
+SILENCE = 10.0
 
 
 def decide(state: State, observed: Observed, policy: Policy) -> Decision:
@@ -41,7 +43,7 @@ def _ahead(state: State, observed: Observed, policy: Policy, numbers: Mapping[st
     if state.evidence.fused is not None:
         return _fuse(state, observed, numbers)
     if state.phase is Phase.APPROVAL:
-        return _waiting(state, observed, numbers)
+        return _waiting(state, observed, policy, numbers)
     missing = _shadow(state, observed, policy) if state.phase is Phase.SHADOW else _stage(state, observed, policy)
     if missing:
         if observed.now - state.since > policy.ask_seconds:
@@ -55,7 +57,7 @@ def step(state: State, decision: Decision, now: float, policy: Policy, gate: Gat
     action = decision.action
     if action is Action.ADVANCE:
         stage = state.stage + 1 if state.phase is Phase.STAGE else 0
-        entered = ev.enter(state.evidence, now, policy.stages[stage][0] / 100)
+        entered = ev.enter(state.evidence, now, policy.stages[stage][0] / 100, policy.mirrored)
         return replace(state, phase=Phase.STAGE, stage=stage, since=now, evidence=entered)
     if action is Action.REARM:
         return replace(state, evidence=ev.rearm(state.evidence, now))
@@ -69,15 +71,18 @@ def step(state: State, decision: Decision, now: float, policy: Policy, gate: Gat
 
 
 def _onward(state: State, policy: Policy, numbers: Mapping[str, float]) -> Decision:
+    following = 0
+    counts: tuple[str, ...] = ()
     if state.phase is Phase.SHADOW:
         mirrored = state.evidence.slis["availability"].mirror_canary
-        why = f"shadow: {_failed(mirrored)} mirrored answers, and no sign that the canary is worse"
-        return Decision(Action.ADVANCE, (why, f"next: {policy.stages[0][0]:g} % of the users"), numbers)
-    weight, burn = policy.stages[state.stage]
-    why = f"at {weight:g} %: a burn of {burn:g} is excluded in every SLI"
-    counts = tuple(_seen(state, rule.name) for rule in policy.slis)
-    if state.stage + 1 < len(policy.stages):
-        return Decision(Action.ADVANCE, (why, *counts, f"next: {policy.stages[state.stage + 1][0]:g} % of the users"), numbers)
+        why = f"shadow: {_failed(mirrored)} bad in mirrored answers, and no sign that the canary is worse"
+    else:
+        weight, burn = policy.stages[state.stage]
+        why = f"at {weight:g} %: a burn of {burn:g} is excluded in every SLI"
+        counts = tuple(_seen(state, rule.name) for rule in policy.slis)
+        following = state.stage + 1
+    if following < len(policy.stages):
+        return Decision(Action.ADVANCE, (why, *counts, f"next: {policy.stages[following][0]:g} % of the users"), numbers)
     if policy.person:
         return Decision(Action.OPEN_GATE, (why, *counts, "a person is asked"), numbers)
     return Decision(Action.PROMOTE, (why, *counts, "the spec asks no person"), numbers)
@@ -87,10 +92,10 @@ def _worse(state: State, policy: Policy) -> tuple[str, ...]:
     total = ev.log_worse(state.evidence)
     if total < policy.bar:
         return ()
-    slis = sorted(policy.slis, key=lambda rule: -state.evidence.slis[rule.name].wealth.log)
-    suspects = [rule.name for rule in slis if state.evidence.slis[rule.name].wealth.log >= policy.bar] or [slis[0].name]
+    slis = sorted(policy.slis, key=lambda rule: -state.evidence.slis[rule.name].log)
+    suspects = [rule.name for rule in slis if state.evidence.slis[rule.name].log >= policy.bar] or [slis[0].name]
     head = f"the canary is worse than the champion: e = {number(total)} >= {number(policy.bar)}"
-    return (head, *(f"{_counts(state, name)}: e = {number(state.evidence.slis[name].wealth.log)}" for name in suspects))
+    return (head, *(f"{_counts(state, name)}: e = {number(state.evidence.slis[name].log)}" for name in suspects))
 
 
 def _spent(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
@@ -121,11 +126,14 @@ def _fuse(state: State, observed: Observed, numbers: Mapping[str, float]) -> Dec
     return Decision(Action.REARM, (f"{times}: it gets another try",), numbers)
 
 
-def _waiting(state: State, observed: Observed, numbers: Mapping[str, float]) -> Decision:
+def _waiting(state: State, observed: Observed, policy: Policy, numbers: Mapping[str, float]) -> Decision:
     gate, approval = state.gate, observed.approval
     if gate is None or observed.now >= gate.expires_at:
         return Decision(Action.OPEN_GATE, ("the gate expired unanswered: opened anew on today's evidence",), numbers)
     if approval and approval.digest == gate.digest and gate.opened_at <= approval.at < gate.expires_at:
+        unsafe = (*_frozen(state, observed, policy, 0.0), *_not_now(state, observed, policy))
+        if unsafe:
+            return Decision(Action.HOLD, ("approved, but", *unsafe), numbers)
         why = f"approved by {approval.user or 'a person (unnamed)'} as production version {approval.prod_version}"
         return Decision(Action.PROMOTE, (why,), numbers)
     return Decision(Action.HOLD, ("waiting for a person's approval",), numbers)
@@ -133,46 +141,90 @@ def _waiting(state: State, observed: Observed, numbers: Mapping[str, float]) -> 
 
 def _shadow(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
     """What shadow still lacks."""
-    sli, missing = state.evidence.slis["availability"], []
-    if sli.mirror_canary.n < policy.shadow_requests:
-        missing.append(f"shadow: {sli.mirror_canary.n} of {policy.shadow_requests} mirrored answers")
-    rule = next(rule for rule in policy.slis if rule.name == "availability")
-    if log_excluded(sli.mirror_canary, sli.mirror_champion, rule.budget, policy.stages[0][1]) < policy.stage_bar:
-        missing.append(f"shadow: a burn of {policy.stages[0][1]:g} is not excluded yet ({_failed(sli.mirror_canary)} mirrored)")
+    missing = [*_frozen(state, observed, policy, FREEZE), *_not_now(state, observed, policy)]
+    if not policy.shadow_requests:
+        return tuple(missing)
+    seen = state.evidence.slis["availability"].mirror_canary.n
+    if seen < policy.shadow_requests:
+        missing.append(f"shadow: {seen} of {policy.shadow_requests} mirrored answers")
     for rule in policy.slis:
-        if rule.objective is not None:
-            left = budget(state, rule, policy, observed.now).left
-            if left < FREEZE:
-                missing.append(
-                    f"frozen: {rule.name} has {left:.0%} of its budget left, and no rollout starts under {FREEZE:.0%}"
-                )
+        sli = state.evidence.slis[rule.name]
+        if rule.objective is None or rule.name in ev.UNPAIRED:
+            continue
+        if log_excluded(sli.mirror_canary, sli.mirror_champion, rule.budget, policy.shadow_burn) < policy.stage_bar:
+            what = f"a burn of {policy.shadow_burn:g} is not excluded yet"
+            missing.append(f"shadow: {rule.name}: {what} ({_failed(sli.mirror_canary)} bad in mirrored answers)")
     return tuple(missing)
 
 
 def _stage(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
     """What the stage still lacks."""
-    weight, burn = policy.stages[state.stage]
-    missing = []
+    weight = f"at {policy.stages[state.stage][0]:g} %"
+    missing = [*_not_now(state, observed, policy)]
     requests = state.evidence.slis["availability"].stage_canary.n
     if requests < policy.stage_requests:
-        missing.append(f"at {weight:g} %: {requests} of {policy.stage_requests} canary requests")
+        missing.append(f"{weight}: {requests} of {policy.stage_requests} canary requests")
     if observed.now - state.since < policy.stage_seconds:
-        missing.append(f"at {weight:g} %: less than {policy.stage_seconds:g} s in the stage")
+        missing.append(f"{weight}: less than {policy.stage_seconds:g} s in the stage")
     for rule in policy.slis:
         sli = state.evidence.slis[rule.name]
-        if rule.objective is None:
-            margin = policy.margin(state.stage)
-            what = f"being flagged {margin:.0%} more often than the champion"
-            found = log_not_inferior(sli.stage_canary, sli.stage_champion, margin)
-        else:
-            what = f"a burn of {burn:g}"
-            found = log_excluded(sli.stage_canary, sli.stage_champion, rule.budget, burn)
-        if found < policy.stage_bar:
-            missing.append(
-                f"at {weight:g} %: {rule.name}: {what} is not excluded yet "
-                f"(e = {number(found)} of {number(policy.stage_bar)}; the canary has {_failed(sli.stage_canary)} bad here)"
-            )
+        for what, found in _excluded(state, rule, policy):
+            if found < policy.stage_bar:
+                missing.append(
+                    f"{weight}: {rule.name}: {what} is not excluded yet "
+                    f"(e = {number(found)} of {number(policy.stage_bar)}; the canary has {_failed(sli.stage_canary)} bad here)"
+                )
     return tuple(missing)
+
+
+def _excluded(state: State, rule: Rule, policy: Policy) -> list[tuple[str, float]]:
+    """What an SLI has to exclude before the stage is left, and the log e-value against each.
+
+    The stage's burn by all that was seen; and by this stage alone what the stage before it excluded, since a canary that turned
+    bad of late is hidden among the good answers before.
+    """
+    sli, burn = state.evidence.slis[rule.name], policy.stages[state.stage][1]
+    if rule.objective is None:
+        margin = policy.margin(state.stage)
+        what = f"being flagged {margin:.0%} more often than the champion"
+        return [(what, log_not_inferior(sli.stage_canary, sli.stage_champion, margin))]
+    found = [(f"a burn of {burn:g}", log_burn_excluded(rule.name, sli, rule.budget, burn))]
+    if state.stage:
+        wider = policy.stages[state.stage - 1][1]
+        here = sli.stage_canary if rule.name in ev.UNPAIRED else sli.stage_canary + sli.stage_mirror
+        alone = log_excluded(here, sli.stage_champion, rule.budget, wider)
+        found.append((f"a burn of {wider:g} in this stage alone", alone))
+    return found
+
+
+def _not_now(state: State, observed: Observed, policy: Policy) -> list[str]:
+    """Why no canary moves on at this moment, whatever is proven.
+
+    It may be worse: proof costs fewer bad answers at a small weight. There is no news. Or the champion itself burns.
+    """
+    found, log = [], ev.log_worse(state.evidence)
+    if log >= math.log(policy.suspicion):
+        found.append(f"the canary may be worse: e = {number(log)}")
+    seen, last = state.evidence.slis["availability"], state.evidence.last
+    answers = seen.champion.n + seen.canary.n
+    if last is None or observed.now - last > max(STALE, SILENCE * (last - state.opened_at) / max(answers, 1)):
+        found.append("no answer was seen yet" if last is None else f"the last answer is {observed.now - last:.0f} s old")
+    for rule in policy.slis:
+        sli = state.evidence.slis[rule.name]
+        usual = state.before.get(rule.name, Count()) + sli.champion
+        if rule.objective is not None and incident(sli.recent.add(0, 0, observed.now), usual):
+            found.append(f"frozen: the champion burns, too: {rule.name} is bad {INCIDENT:g} times as often as usual")
+    return found
+
+
+def _frozen(state: State, observed: Observed, policy: Policy, least: float) -> tuple[str, ...]:
+    """SLIs with less than `least` of their budget left."""
+    left = {r.name: budget(state, r, policy, observed.now).left for r in policy.slis if r.objective is not None}
+    return tuple(
+        f"frozen: {name} has {share:.0%} of its budget left, and no rollout starts under {least:.0%}"
+        for name, share in left.items()
+        if share < least
+    )
 
 
 def _seen(state: State, name: str) -> str:
@@ -193,7 +245,7 @@ def _failed(count: Count) -> str:
 
 
 def _numbers(state: State, policy: Policy) -> dict[str, float]:
-    slis = {f"log_e.{name}": sli.wealth.log for name, sli in sorted(state.evidence.slis.items())}
+    slis = {f"log_e.{name}": sli.log for name, sli in sorted(state.evidence.slis.items())}
     return {"log_e": ev.log_worse(state.evidence), "log_bar": policy.bar, **slis}
 
 

@@ -17,6 +17,7 @@ def content(state: State, policy: Policy, history: Sequence[Mapping[str, Any]], 
     return {
         "canary": found.canary,
         "champion": found.champion,
+        "weight": policy.stages[state.stage][0] if policy.stages else 0.0,
         "opened_at": state.opened_at,
         "at": now,
         "log_e": round(ev.log_worse(found), 6) if found.slis else 0.0,
@@ -69,7 +70,7 @@ def markdown(told: Mapping[str, Any]) -> str:
 def _sli(state: State, name: str) -> dict[str, Any]:
     sli = state.evidence.slis[name]
     counts = {key: getattr(sli, key) for key in ("canary", "champion", "mirror_canary", "mirror_champion")}
-    return {"log_e": round(sli.wealth.log, 6)} | {key: _count(count) for key, count in counts.items()}
+    return {"log_e": round(sli.log, 6)} | {key: _count(count) for key, count in counts.items()}
 
 
 def _count(count: Count) -> dict[str, Any]:

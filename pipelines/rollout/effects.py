@@ -1,6 +1,7 @@
 """What the registry has to be told of a decision: rows for the outbox, and the doing of one. Each is idempotent."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from pipelines.registry.records import Approval, Version
@@ -8,6 +9,9 @@ from pipelines.rollout.ledger import Effect
 from pipelines.rollout.policy import Action, Approved, Gate, State
 
 Row = tuple[str, Mapping[str, Any]]  # effect, payload
+UNKNOWN = "unknown"  # who approved, where MLflow runs without authentication: not a guess
+GATES = "nobody: the gates alone"
+PAGE: Row = ("page", {})
 
 
 class Memory(Protocol):
@@ -17,10 +21,13 @@ class Memory(Protocol):
     def open_gate(self, version: Version, evidence: str, digest: str, at: float) -> None: ...
     def close_gate(self, version: Version, outcome: str) -> None: ...
     def approvals(self, version: Version, digest: str, opened_at: float) -> list[Approval]: ...
+    def unjudged(self, name: str) -> list[str]: ...
     def refuse(self, prod: str, prod_version: str, reason: str) -> None: ...
     def confirm(self, version: Version, approval: Approval, evidence: str, digest: str) -> None: ...
     def let_in(self, version: Version, evidence: str, digest: str, why: str) -> str: ...
     def set_alias(self, name: str, alias: str, version: str | None) -> None: ...
+    def data_md5(self, version: Version) -> str | None: ...
+    def keep(self, version: Version, path: str, text: str) -> None: ...
     def record(self, version: Version, event: str, detail: Mapping[str, Any], at: float, id: str) -> None: ...  # noqa: A002
 
 
@@ -32,28 +39,37 @@ def closed(outcome: str, now: float, reasons: Sequence[str] = (), *, canary: boo
     """A rollout that ends without a promotion. `canary` = False: the alias goes to another version anyway."""
     free = [_alias("canary", None)] if canary else []
     said = f"{outcome}: {reasons[0]}" if reasons else outcome
-    return [*free, ("close_gate", {"outcome": said}), _record(outcome, now, reasons=list(reasons))]
+    return [*free, ("close_gate", {"outcome": said}), _record(outcome, now, reasons=list(reasons)), PAGE]
 
 
 def reverted(champion: str, now: float, why: str) -> list[Row]:
     """A promoted version gives way to the champion before it."""
     said = [_alias("champion", champion), _alias("canary", None), ("close_gate", {"outcome": f"rolled back: {why}"})]
-    return [*said, _record("rolled back", now, reasons=[why], champion=champion)]
+    return [*said, _record("rolled back", now, reasons=[why], champion=champion), PAGE]
+
+
+def ordered(order: str, now: float, why: str) -> list[Row]:
+    """A person's order: paused, frozen, resumed."""
+    return [_record(order, now, reasons=[why])]
 
 
 def decided(
-    state: State, action: Action, reasons: Sequence[str], now: float, evidence: Gate | None, by: Approved | None
-) -> list[Row]:
-    """The rows of a controller's decision. `state` is the one after it; `evidence` the gate (opened now, or let in on)."""
+    state: State, action: Action, reasons: Sequence[str], now: float, evidence: Gate | None, by: Approved | None,
+    presses: Sequence[Approval] = (),
+) -> list[Row]:  # fmt: skip
+    """The rows of a controller's decision.
+
+    `state` is the one after it; `evidence` the gate (opened now, or let in on); `presses` those that the approval stands on.
+    """
     if action is Action.ADVANCE:
         return [_record("stage", now, weight=100 * state.evidence.weights[-1][1], reasons=list(reasons))]
     if action is Action.REARM:
         return [_record("tried again", now, reasons=list(reasons))]
     if action is Action.OPEN_GATE and evidence:
         page = {"evidence": evidence.markdown, "digest": evidence.digest, "at": evidence.opened_at}
-        return [("open_gate", page), _record("gate opened", now, digest=evidence.digest)]
+        return [("open_gate", page), _record("gate opened", now, digest=evidence.digest), PAGE]
     if action is Action.PROMOTE and evidence:
-        return [*_promoted(state, reasons, now, evidence, by)]
+        return [*_promoted(state, reasons, now, evidence, by, presses)]
     if action is Action.ROLLBACK:
         return closed("rolled back", now, reasons)
     return []
@@ -64,18 +80,21 @@ def refused(name: str, versions: Iterable[tuple[str, str]]) -> list[Row]:
     return [("refuse", {"prod": f"{name}-prod", "prod_version": number, "reason": reason}) for number, reason in versions]
 
 
-def _promoted(state: State, reasons: Sequence[str], now: float, evidence: Gate, by: Approved | None) -> Iterable[Row]:
+def _promoted(
+    state: State, reasons: Sequence[str], now: float, evidence: Gate, by: Approved | None, presses: Sequence[Approval]
+) -> Iterable[Row]:
     page = {"evidence": evidence.markdown, "digest": evidence.digest}
     if by:
-        approval = {"prod_version": by.prod_version, "accepted": True, "reason": "", "user": by.user, "at": by.at}
-        yield "confirm", page | {"approval": approval}
+        for press in presses:
+            yield "confirm", page | {"approval": asdict(press)}
     else:
         yield "let_in", page | {"why": reasons[0]}
     yield _alias("champion", state.evidence.canary)
     yield _alias("canary", None)
     yield "close_gate", {"outcome": "promoted"}
-    who = {"approver": by.user, "production": by.prod_version} if by else {}
+    who = {"approver": by.user or UNKNOWN, "production": by.prod_version} if by else {"approver": GATES}
     yield _record("promoted", now, reasons=list(reasons), digest=evidence.digest, former=state.evidence.champion or None, **who)
+    yield PAGE
 
 
 def _alias(alias: str, version: str | None) -> Row:
@@ -86,8 +105,8 @@ def _record(event: str, now: float, **detail: object) -> Row:
     return "record", {"event": event, "at": now, "detail": detail}
 
 
-def tell(memory: Memory, effect: Effect) -> None:
-    """Do one effect; doing it again changes nothing."""
+def tell(memory: Memory, effect: Effect, page: Callable[[], str]) -> None:
+    """Do one effect; doing it again changes nothing. `page` draws the page of the effect's rollout."""
     payload = dict(effect.payload)
     if effect.effect == "set_alias":
         memory.set_alias(effect.name, payload["alias"], payload["version"])
@@ -96,7 +115,11 @@ def tell(memory: Memory, effect: Effect) -> None:
         memory.refuse(**payload)
         return
     version = memory.version(effect.name, effect.version)
-    if effect.effect == "record":
+    if effect.effect == "page":
+        memory.keep(version, f"rollout/{effect.rollout}.html", page())
+    elif effect.effect == "record":
+        if payload["event"] == "promoted":
+            payload["detail"] = {**payload["detail"], "data_md5": memory.data_md5(version)}
         memory.record(version, **payload, id=f"{int(payload['at'] * 1000)}-{effect.id}")
     elif effect.effect == "confirm":
         memory.confirm(version, Approval(**payload.pop("approval")), **payload)

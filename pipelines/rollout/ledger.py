@@ -7,12 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
+from pipelines.rollout import evidence as ev
 from pipelines.rollout.evidence import Count
 from pipelines.rollout.policy import CERTAIN, Decision, State
-from pipelines.rollout.store import Event, Rollout, counted, decisions, events, outbox, rollouts
+from pipelines.rollout.store import Event, Rollout, Stale
+from pipelines.rollout.tables import counted, decisions, events, measures, outbox, rollouts
 
 STATE = TypeAdapter(State)
 IN = 500  # values in one IN (...)
+MEASURE_SECONDS = 10.0  # between two measures; more the longer a rollout lasts, so that a week's wait is drawn as well
+MEASURES = 500  # in the time that a rollout lasted so far
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,17 @@ def state_of(rollout: Rollout) -> State:
 
 
 def begin(name: str, state: State, offsets: Mapping[str, int], connection: sa.Connection) -> int:
-    """Insert a rollout and return its id."""
+    """Insert a rollout and return its id.
+
+    Raises:
+        Stale: somebody else opened one in this very moment.
+    """
     found = state.evidence
     values = {"name": name, "version": found.canary, "champion": found.champion or None, "opened_at": state.opened_at}
-    row = connection.execute(sa.insert(rollouts).values(**values, state=_json(state, {}), offsets=dict(offsets)))
+    try:
+        row = connection.execute(sa.insert(rollouts).values(**values, state=_json(state, {}), offsets=dict(offsets)))
+    except sa.exc.IntegrityError:
+        raise Stale(f"{name}: another rollout was opened in this moment") from None
     key = row.inserted_primary_key
     assert key is not None
     return int(key[0])
@@ -54,7 +65,7 @@ def close(rollout: int, outcome: str, now: float, connection: sa.Connection) -> 
 
 def with_users(rollout: int, state: State, batch: Iterable[Event], connection: sa.Connection) -> State:
     """`state` with those users of `batch` that have been bet on before."""
-    keys = sorted({f"{sli}:{event.user_hmac}" for event in batch for sli in event.slis})
+    keys = sorted({key for event in batch for key in ev.keys(event)})
     found: set[str] = set()
     for start in range(0, len(keys), IN):
         some = counted.c.key.in_(keys[start : start + IN])
@@ -75,6 +86,29 @@ def add_decision(rollout: int, now: float, generation: int, decision: Decision, 
     key = row.inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def add_order(rollout: int, now: float, generation: int, order: str, reason: str, connection: sa.Connection) -> None:
+    """Record a person's order (paused, frozen, resumed) among a rollout's decisions."""
+    values = {"action": order, "reasons": [reason], "numbers": {}}
+    connection.execute(sa.insert(decisions).values(rollout=rollout, at=now, generation=generation, **values))
+
+
+def measure(
+    rollout: int, opened_at: float, now: float, numbers: Mapping[str, float], connection: sa.Connection, *, always: bool
+) -> None:
+    """Keep how a rollout stands, unless that was done a moment ago; `always` where something happened."""
+    latest = connection.execute(sa.select(sa.func.max(measures.c.at)).where(measures.c.rollout == rollout)).scalar()
+    gap = max(MEASURE_SECONDS, (now - opened_at) / MEASURES)
+    if latest is not None and (now <= latest or (now - latest < gap and not always)):
+        return
+    connection.execute(sa.insert(measures).values(rollout=rollout, at=now, numbers=dict(numbers)))
+
+
+def measures_of(rollout: int, connection: sa.Connection) -> list[tuple[float, dict[str, float]]]:
+    """How a rollout stood over time, oldest first: (time, numbers)."""
+    query = sa.select(measures.c.at, measures.c.numbers).where(measures.c.rollout == rollout).order_by(measures.c.at)
+    return [(at, numbers) for at, numbers in connection.execute(query)]
 
 
 def decisions_of(rollout: int, connection: sa.Connection) -> list[dict[str, Any]]:
@@ -108,6 +142,13 @@ def done(effect: int, now: float, connection: sa.Connection) -> None:
     connection.execute(sa.update(outbox).where(outbox.c.id == effect).values(done_at=now))
 
 
+def again(effect: Effect, connection: sa.Connection) -> None:
+    """Have everything on a model that came after `effect` told anew, in order: `effect` was told late, over what came after."""
+    mine = sa.select(rollouts.c.id).where(rollouts.c.name == effect.name)
+    later = sa.and_(outbox.c.id > effect.id, outbox.c.rollout.in_(mine))
+    connection.execute(sa.update(outbox).where(later).values(done_at=None))
+
+
 def rollout_of(name: str, version: str, connection: sa.Connection) -> Rollout | None:
     """The latest rollout of a version, open or closed."""
     query = sa.select(rollouts).where(rollouts.c.name == name, rollouts.c.version == version).order_by(rollouts.c.id.desc())
@@ -115,10 +156,17 @@ def rollout_of(name: str, version: str, connection: sa.Connection) -> Rollout | 
     return Rollout(**row) if row else None
 
 
-def heads(name: str, connection: sa.Connection) -> dict[str, int]:
-    """The last event of each gateway: a new rollout reads from here."""
-    query = sa.select(events.c.gateway, sa.func.max(events.c.seq)).where(events.c.name == name).group_by(events.c.gateway)
-    return {row[0]: row[1] for row in connection.execute(query)}
+def rollout(number: int, connection: sa.Connection) -> Rollout:
+    """The rollout with this id."""
+    row = connection.execute(sa.select(rollouts).where(rollouts.c.id == number)).mappings().one()
+    return Rollout(**row)
+
+
+def latest_rollout(name: str, connection: sa.Connection) -> Rollout | None:
+    """The last rollout of a model, open or closed."""
+    query = sa.select(rollouts).where(rollouts.c.name == name).order_by(rollouts.c.id.desc()).limit(1)
+    row = connection.execute(query).mappings().first()
+    return Rollout(**row) if row else None
 
 
 def served(name: str, since: float, until: float, connection: sa.Connection) -> tuple[dict[str, Count], float | None]:

@@ -11,4 +11,6 @@ def add(a: float, b: float) -> float:
 
 def total(logs: Sequence[float]) -> float:
     high = max(logs)
+    if high == -math.inf:
+        return high
     return high + math.log(math.fsum(math.exp(log - high) for log in logs))

@@ -52,7 +52,11 @@ class Rule:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the spec asks for. `stages` are (weight in percent, burn to exclude); times in seconds."""
+    """What the spec asks for. `stages` are (weight in percent, burn to exclude); times in seconds.
+
+    `mirrored`: the champion's requests go to the canary in the stages, too, not in shadow alone. `shadow_requests` = 0: no
+    shadow. No stages: shadow alone. `suspicion` is the e-value against the canary from which it does not move on.
+    """
 
     slis: tuple[Rule, ...]
     stages: tuple[tuple[float, float], ...]
@@ -66,6 +70,8 @@ class Policy:
     gate_seconds: float = 7 * DAY
     judge_margin: float = 0.1
     ask_seconds: float = DAY
+    mirrored: bool = False
+    suspicion: float = 1.2
 
     @classmethod
     def of(cls, slo: spec.Slo, rollout: spec.Rollout) -> "Policy":
@@ -98,8 +104,17 @@ class Policy:
 
     @property
     def stage_bar(self) -> float:
-        """Natural log of the e-value that leaves a stage: the error is shared out over shadow and all stages."""
-        return math.log((len(self.stages) + 1) / (1 - self.confidence))
+        """Natural log of the e-value that leaves a stage.
+
+        It need not be shared out over the stages: a canary that burns what the last stage excludes must pass that stage, too,
+        whatever came before, so that it is let in with a chance of at most 1 - confidence.
+        """
+        return -math.log(1 - self.confidence)
+
+    @property
+    def shadow_burn(self) -> float:
+        """The burn that shadow excludes: the last stage's but one. What is seen there costs no user anything."""
+        return self.stages[-2:][0][1] if self.stages else 2.0
 
 
 @dataclass(frozen=True)
@@ -178,15 +193,17 @@ def stage_name(state: State, policy: Policy) -> str:
     """Where a rollout is, for people."""
     if state.phase is Phase.STAGE:
         return f"{policy.stages[state.stage][0]:g} % (stage {state.stage + 1} of {len(policy.stages)})"
-    if state.phase is Phase.APPROVAL:
+    if state.phase is Phase.APPROVAL and policy.stages:
         return f"{policy.stages[state.stage][0]:g} %, waiting for approval"
-    return {Phase.SHADOW: "shadow (mirrored, no user sees it)", Phase.FIRST: "first version"}.get(
-        state.phase, state.phase.replace("_", " ")
-    )
+    return {
+        Phase.SHADOW: "shadow (mirrored, no user sees it)",
+        Phase.FIRST: "first version",
+        Phase.APPROVAL: "waiting for approval",
+    }.get(state.phase, state.phase.replace("_", " "))
 
 
 def traffic(state: State, policy: Policy) -> tuple[float, bool]:
     """Return the canary's weight in percent and whether it is mirrored."""
-    if state.phase in (Phase.STAGE, Phase.APPROVAL):
-        return policy.stages[state.stage][0], False
-    return 0.0, state.phase is Phase.SHADOW
+    if state.phase in (Phase.STAGE, Phase.APPROVAL) and policy.stages:
+        return policy.stages[state.stage][0], policy.mirrored
+    return 0.0, state.phase in (Phase.SHADOW, Phase.APPROVAL) and policy.shadow_requests > 0

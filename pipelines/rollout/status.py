@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.errors import UserError
-from pipelines.rollout import effects, ledger
+from pipelines.rollout import effects, holding, leases, ledger
 from pipelines.rollout import evidence as ev
 from pipelines.rollout.budget import Budget
 from pipelines.rollout.decide import number
@@ -47,13 +47,17 @@ def status(store: Store, spec: Spec, now: float) -> dict[str, Any]:
         last_event = ledger.last_event(spec.name, connection)
         untold = len(ledger.pending(spec.name, connection))
         served, first = ledger.served(spec.name, now - policy.window, now, connection)
+        hold = holding.held(spec.name, rollout.id if rollout else None, connection)
+        lease = leases.read(spec.name, connection)
     budgets = _budgets(policy, served, now - first if first is not None else 0.0)
-    found = _rollout(rollout, route, policy, now) if rollout else None
+    found = _rollout(rollout, route, policy, now, spec.rollout.approvers) if rollout else None
     return {
         "name": spec.name,
         "safe": _verdict(found, route, budgets)[0],
         "verdict": _verdict(found, route, budgets)[1],
         "production": route.champion,
+        "held": hold.said if hold else None,
+        "controller": lease.holder if lease else None,
         "canary": route.canary,
         "weight": route.weight,
         "rollout": found,
@@ -81,7 +85,7 @@ def _budgets(policy: Policy, served: Mapping[str, Count], span: float) -> dict[s
     return found
 
 
-def _rollout(rollout: Rollout, route: Route, policy: Policy, now: float) -> dict[str, Any]:
+def _rollout(rollout: Rollout, route: Route, policy: Policy, now: float, approvers: int) -> dict[str, Any]:
     state = prepared(ledger.state_of(rollout), policy)
     last = rollout.state["last"]
     return {
@@ -96,21 +100,24 @@ def _rollout(rollout: Rollout, route: Route, policy: Policy, now: float) -> dict
         "reasons": list(last.get("reasons", [])),
         "last_tick_age": now - last["at"] if "at" in last else None,
         "watched": route.canary is None or now < route.lease_until,
-        "approval": _press(rollout, state),
+        "approval": _press(rollout, state, approvers),
     }
 
 
 def _sli(state: State, name: str) -> dict[str, Any]:
     sli = state.evidence.slis[name]
     counts = {"canary": sli.canary, "champion": sli.champion, "mirrored": sli.mirror_canary}
-    return {"e": number(sli.wealth.log)} | {arm: {"n": count.n, "bad": count.bad} for arm, count in counts.items()}
+    return {"e": number(sli.log)} | {arm: {"n": count.n, "bad": count.bad} for arm, count in counts.items()}
 
 
-def _press(rollout: Rollout, state: State) -> str | None:
-    if state.phase is not Phase.APPROVAL:
+def _press(rollout: Rollout, state: State, approvers: int) -> str | None:
+    """Who is asked for what."""
+    if state.phase is not Phase.APPROVAL or state.gate is None:
         return None
     page = f"models/{rollout.name}/versions/{rollout.version}"
-    return f"in the MLflow UI, page {page}: press Promote model and choose {rollout.name}-prod"
+    who = "a person" if approvers == 1 else f"{approvers} people"
+    end = datetime.fromtimestamp(state.gate.expires_at).astimezone().strftime("%Y-%m-%d %H:%M")
+    return f"{who}, until {end}, in the MLflow UI, page {page}: press Promote model and choose {rollout.name}-prod"
 
 
 def _verdict(found: Mapping[str, Any] | None, route: Route, budgets: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
@@ -196,12 +203,16 @@ def render(found: Mapping[str, Any]) -> RenderableType:
     )
     lines: list[RenderableType] = [Text.assemble(head, f" {found['name']}: {found['verdict']}")]
     rollout = found["rollout"]
+    if found["held"]:
+        lines.append(Text(f"{found['held'].capitalize()}. Go on: seqline resume {found['name']}", style="yellow"))
     if rollout:
         if rollout["approval"]:
-            lines.append(Text(f"To let it in: {rollout['approval']}. To refuse: seqline rollback {found['name']}"))
-        lines.append(Text(f"Worse than the champion? e = {rollout['e']}, rolled back at {rollout['bar']}"))
+            lines.append(Text(f"Asked: {rollout['approval']}. To refuse: seqline rollback {found['name']}"))
+        weight = f"{found['weight']:g} % of the users, {rollout['minutes']:.0f} minutes old"
+        lines.append(Text(f"Worse than the champion? e = {rollout['e']}, rolled back at {rollout['bar']} ({weight})"))
         lines.append(_table(rollout["slis"], found["budgets"]))
-        lines += [Text(f"  {reason}") for reason in rollout["reasons"]]
+        lines.append(Text("Now, and what would end it:", style="dim"))
+        lines += [Text(f"  {reason}") for reason in rollout["reasons"] or ["no tick yet: the controller is to start"]]
         lines.append(
             Text(f"Last tick {_age(rollout['last_tick_age'])}, last answer {_age(found['last_event_age'])}", style="dim")
         )

@@ -14,97 +14,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipelines.errors import Transient
+from pipelines.rollout.tables import api_keys, counted, decisions, events, metadata, outbox, rollouts, routes
+
+__all__ = [
+    "LEASE_SECONDS", "Event", "Journal", "Rollout", "Route", "Stale", "Store", "api_keys", "counted", "decisions", "events",
+    "outbox", "rollouts",
+]  # fmt: skip
 
 LEASE_SECONDS = 30.0
-
-metadata = sa.MetaData()
-
-events = sa.Table(
-    "events",
-    metadata,
-    sa.Column("gateway", sa.String(64), primary_key=True),
-    sa.Column("seq", sa.Integer, primary_key=True),
-    sa.Column("name", sa.String(63), nullable=False),
-    sa.Column("kind", sa.String(8), nullable=False),
-    sa.Column("request", sa.String(64), nullable=False),
-    sa.Column("user_hmac", sa.String(64), nullable=False),
-    sa.Column("arm", sa.String(8), nullable=False),
-    sa.Column("version", sa.String(80), nullable=False),
-    sa.Column("shadow", sa.Boolean, nullable=False),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("slis", sa.JSON, nullable=False),
-    sa.Index("events_at", "name", "at"),
-)
-
-routes = sa.Table(
-    "route",
-    metadata,
-    sa.Column("name", sa.String(63), primary_key=True),
-    sa.Column("generation", sa.Integer, nullable=False),
-    sa.Column("champion", sa.String(80)),
-    sa.Column("canary", sa.String(80)),
-    sa.Column("weight", sa.Float, nullable=False),
-    sa.Column("shadow", sa.Boolean, nullable=False),
-    sa.Column("salt", sa.String(64), nullable=False),
-    sa.Column("lease_until", sa.Float, nullable=False),
-)
-
-rollouts = sa.Table(
-    "rollouts",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("name", sa.String(63), nullable=False, index=True),
-    sa.Column("version", sa.String(80), nullable=False),
-    sa.Column("champion", sa.String(80)),
-    sa.Column("state", sa.JSON, nullable=False),
-    sa.Column("offsets", sa.JSON, nullable=False),
-    sa.Column("outcome", sa.String(16)),
-    sa.Column("opened_at", sa.Float, nullable=False),
-    sa.Column("closed_at", sa.Float),
-)
-
-decisions = sa.Table(
-    "decisions",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("rollout", sa.Integer, sa.ForeignKey("rollouts.id"), nullable=False, index=True),
-    sa.Column("at", sa.Float, nullable=False),
-    sa.Column("generation", sa.Integer, nullable=False),
-    sa.Column("action", sa.String(16), nullable=False),
-    sa.Column("reasons", sa.JSON, nullable=False),
-    sa.Column("numbers", sa.JSON, nullable=False),
-)
-
-# Users whose first bad answer was bet on in a rollout ("SLI:user"): large, so not in the state.
-counted = sa.Table(
-    "counted",
-    metadata,
-    sa.Column("rollout", sa.Integer, sa.ForeignKey("rollouts.id"), primary_key=True),
-    sa.Column("key", sa.String(96), primary_key=True),
-)
-
-outbox = sa.Table(
-    "outbox",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("rollout", sa.Integer, sa.ForeignKey("rollouts.id"), nullable=False),
-    sa.Column("effect", sa.String(16), nullable=False),
-    sa.Column("payload", sa.JSON, nullable=False),
-    sa.Column("done_at", sa.Float),
-)
-
-# The API keys of gateways: pipelines/serving/keys.py. No key can be made from what stands here.
-api_keys = sa.Table(
-    "api_keys",
-    metadata,
-    sa.Column("sha256", sa.String(64), primary_key=True),
-    sa.Column("name", sa.String(63), nullable=False, index=True),
-    sa.Column("holder", sa.String(63), nullable=False),
-    sa.Column("requests_per_minute", sa.Integer),
-    sa.Column("admin", sa.Boolean, nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("revoked_at", sa.Float),
-)
+CREATE_LOCK = 7_305_813  # any number that is ours: PostgreSQL's CREATE TABLE IF NOT EXISTS fails when two run at once
 
 
 @dataclass(frozen=True)
@@ -182,9 +100,13 @@ class Store:
             sa.event.listen(self.engine, "begin", _sqlite_begin)
 
     def create(self) -> None:
-        """Make the tables that are missing."""
+        """Make the tables and indexes that are missing."""
         with self.transaction() as connection:
+            if self.engine.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATE_LOCK)))
             metadata.create_all(connection)
+            for index in rollouts.indexes:  # a database made before has its tables, but not a newer index
+                index.create(connection, checkfirst=True)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -214,14 +136,27 @@ class Store:
         if connection is None:
             with self.transaction() as own:
                 return self.read(name, offsets, own)
-        known = [sa.and_(events.c.gateway == g, events.c.seq > s) for g, s in offsets.items()]
-        unread = sa.or_(events.c.gateway.not_in(list(offsets)), *known)
-        rows = connection.execute(sa.select(events).where(events.c.name == name, unread).order_by(events.c.at, events.c.seq))
-        found = [_event(row) for row in rows.mappings()]
+        found: list[Event] = []
         after = dict(offsets)
-        for event in found:
-            after[event.gateway] = max(event.seq, after.get(event.gateway, -1))
-        return Journal(found, after)
+        for gateway, head in self.heads(name, connection).items():
+            unread = sa.and_(events.c.gateway == gateway, events.c.seq <= head)
+            if gateway in offsets:
+                unread = sa.and_(unread, events.c.seq > offsets[gateway])
+            found += [_event(row) for row in connection.execute(sa.select(events).where(unread)).mappings()]
+            after[gateway] = head
+        return Journal(sorted(found, key=lambda event: (event.at, event.seq)), after)
+
+    def heads(self, name: str, connection: sa.Connection) -> dict[str, int]:
+        """The last event of each gateway of `name`: three looks into the primary key each, however many events."""
+        found: dict[str, int] = {}
+        every = sa.select(sa.func.min(events.c.gateway))
+        gateway = connection.execute(every).scalar()
+        while gateway is not None:
+            own = events.c.gateway == gateway  # a gateway serves one model: its first event names it
+            if connection.execute(sa.select(events.c.name).where(own).order_by(events.c.seq).limit(1)).scalar() == name:
+                found[gateway] = connection.execute(sa.select(sa.func.max(events.c.seq)).where(own)).scalar_one()
+            gateway = connection.execute(every.where(events.c.gateway > gateway)).scalar()
+        return found
 
     def route(self, name: str, connection: sa.Connection | None = None) -> Route | None:
         if connection is None:
@@ -273,7 +208,7 @@ def _event(row: Mapping[Any, Any]) -> Event:
 def _sqlite_pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA synchronous=FULL")  # WAL with NORMAL may lose the last commits when the power goes
     connection.execute("PRAGMA busy_timeout=20000")
 
 

@@ -21,6 +21,7 @@ from pipelines.scrub import allow, audit, finding, replacing
 from pipelines.spec import Privacy
 
 CODE_VERSION = 3
+FEW = 300_000  # bytes of text
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def scrub(
 
     Args:
         forgotten: ids of records that must not come back.
-        workers: processes that detect (by default one a core); the result does not depend on it.
+        workers: processes that detect; by default one a core, or none beside this one where the texts are few. The result
+            does not depend on it.
 
     A fast tagger that fails its gate on this data is not used: the level is then `exact`, and the run says so.
 
@@ -73,7 +75,7 @@ def scrub(
 
     def write(folder: Path) -> None:
         private.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _scrub(raw, privacy, frozenset(forgotten), folder, private, keys, workers or os.cpu_count() or 1)
+        _scrub(raw, privacy, frozenset(forgotten), folder, private, keys, workers or _processes(raw))
 
     return artifact.make(Clean, out / f"clean-{key}", write)
 
@@ -123,6 +125,15 @@ def _scrub(
     }
     (folder / "scrub.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
     _write_private(private / "values.json", {"removed": missed.removed, "missed": missed.missed})
+
+
+def _processes(raw: Raw) -> int:
+    """How many processes are worth their start, which costs each the seconds in which one finds what FEW bytes hold."""
+    import pyarrow.parquet as pq
+
+    found = pq.read_metadata(raw.path / "pairs.parquet")
+    few = sum(found.row_group(number).total_byte_size for number in range(found.num_row_groups)) <= FEW
+    return 1 if few else os.cpu_count() or 1
 
 
 def _write_private(path: Path, content: object) -> None:

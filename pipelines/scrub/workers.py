@@ -30,8 +30,9 @@ def workers(count: int, start: Callable[..., None], *arguments: object) -> Itera
     from multiprocessing import get_context
 
     if count < 2:
-        start(*arguments)
-        yield map
+        with threadpool_limits(1):  # as in a process of its own: the same sums in the same order
+            start(*arguments)
+            yield map
         return
     initial = (os.getpid(), start, arguments)
     try:

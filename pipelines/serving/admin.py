@@ -3,6 +3,7 @@
 GET  /          the page, champion and canary side by side
 GET  /status    what is served, by which engines, what is in flight and spent
 GET  /metrics   as the public one
+GET  /rollout   the page of the last rollout: weights, e-values, budgets, verdicts
 POST /rollback  {"why"}: as `seqline rollback`
 POST /drain     finish what is in flight and end, as SIGTERM does
 POST /compare   {"inputs", "decoding"?}: champion's and canary's answers; no evidence, no cache, not in the journal
@@ -17,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from pipelines.errors import Transient, UserError
@@ -37,11 +38,17 @@ Action = Callable[[Request, Holder], Awaitable[Response]]
 
 Rollback = Callable[[str, str], str]
 """(why, by whom) -> what was done; it raises UserError when there is nothing to go back to."""
+Drawn = Callable[[], str]
+"""The HTML of the last rollout; it raises UserError when there was none."""
+
+
+def _not_drawn() -> str:
+    raise UserError("this gateway was started without a rollout's page")
 
 
 @dataclass(frozen=True)
 class Admin:
-    """How a gateway is administered. `rollback` is handed in, since the rollout is no part of serving.
+    """How a gateway is administered. `rollback` and `rollout` are handed in, since the rollout is no part of serving.
 
     `key` opens it (beside API keys with `admin`); `port` 0 takes a free one; `ready` is told its base URL.
     """
@@ -50,13 +57,14 @@ class Admin:
     rollback: Rollback
     port: int
     ready: Callable[[str], None] = lambda _: None
+    rollout: Drawn = _not_drawn
 
 
 class Desk:
     """What an admin can do, each with who asks."""
 
-    def __init__(self, gateway: Gateway, keys: Keys, rollback: Rollback, drain: Callable[[], None]) -> None:
-        self._gateway, self._keys, self._rollback, self._drain = gateway, keys, rollback, drain
+    def __init__(self, gateway: Gateway, keys: Keys, admin: Admin, drain: Callable[[], None]) -> None:
+        self._gateway, self._keys, self._admin, self._drain = gateway, keys, admin, drain
         self._door = Door(gateway)
         self._began = time.time()
 
@@ -71,9 +79,17 @@ class Desk:
     async def rollback(self, request: Request, holder: Holder) -> Response:
         why = await _why(request)
         try:
-            return intake.reply({"done": await asyncio.to_thread(self._rollback, why, holder.name)})
+            return intake.reply({"done": await asyncio.to_thread(self._admin.rollback, why, holder.name)})
         except UserError as error:
             raise Refused(409, str(error)) from None
+        except Transient:
+            raise Refused(503, "the rollout database does not answer: try again") from None
+
+    async def rollout(self, _request: Request, _holder: Holder) -> Response:
+        try:
+            return HTMLResponse(await asyncio.to_thread(self._admin.rollout), headers=page.HEADERS)
+        except UserError as error:
+            raise Refused(404, str(error)) from None
         except Transient:
             raise Refused(503, "the rollout database does not answer: try again") from None
 
@@ -102,13 +118,14 @@ class Desk:
         return Route(path, intake.in_one_line(answer, refused), methods=[method])
 
 
-def app(gateway: Gateway, keys: Keys, rollback: Rollback, drain: Callable[[], None]) -> Starlette:
+def app(gateway: Gateway, keys: Keys, admin: Admin, drain: Callable[[], None]) -> Starlette:
     """The admin HTTP of a started gateway."""
-    desk = Desk(gateway, keys, rollback, drain)
+    desk = Desk(gateway, keys, admin, drain)
     routes = [
         page.route(gateway.spec, admin=True),
         desk.route("/status", desk.status, "GET"),
         desk.route("/metrics", desk.metrics, "GET"),
+        desk.route("/rollout", desk.rollout, "GET"),
         desk.route("/rollback", desk.rollback, "POST"),
         desk.route("/drain", desk.drain, "POST"),
         desk.route("/compare", desk.compare, "POST"),

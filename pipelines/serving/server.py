@@ -103,7 +103,7 @@ async def _follow(keys: Keys, gateway: Gateway, later: AsyncExitStack) -> None:
 
 async def _open(gateway: Gateway, keys: Keys, back: Back, end: End, later: AsyncExitStack) -> None:
     """Answer on the admin port until `later`."""
-    application = admin_api.app(gateway, keys, back.admin.rollback, end.graceful.set)
+    application = admin_api.app(gateway, keys, back.admin, end.graceful.set)
     up = asyncio.Event()
     front = Front(application, up.set, grace=ADMIN_GRACE, bounds=Bounds(admin_api.BODY_SECONDS))
     serving = asyncio.create_task(front.serve([back.listening]))

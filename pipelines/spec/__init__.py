@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -34,7 +34,7 @@ from pipelines.spec.rollout import Latency, Objective, Replay, Rollout, Slo, Sta
 from pipelines.spec.scoring import Decoding, Gate, Scoring
 from pipelines.spec.section import Language, Name, Percent, Section, Share
 from pipelines.spec.serving import Cache, Caps, Cost, Endpoint, Filters, Overload, Review, Serving
-from pipelines.spec.training import Architecture, Private, TokensSection, Training
+from pipelines.spec.training import Architecture, Preferences, Private, TokensSection, Training
 
 __all__ = [
     "ENTITIES",
@@ -62,6 +62,7 @@ __all__ = [
     "Objective",
     "Overload",
     "Percent",
+    "Preferences",
     "Privacy",
     "Private",
     "Replay",
@@ -112,6 +113,10 @@ class Spec(Section):
     """Tokenizer and lengths."""
     training: Training = Training()
     """The model and how it learns."""
+    teacher: str | None = Field(None, pattern=r"^[a-z][a-z0-9-]{0,62}(@[\w-]+)?$")
+    """NAME (its champion), NAME@ALIAS or NAME@VERSION of a model on the same data, whose answers this one learns from."""
+    preferences: Preferences | None = None
+    """A round on people's corrections after the fine-tuning; none by default."""
     scoring: Scoring = Scoring()
     """Metrics, baselines, gate."""
     sweep: Sweep = Sweep()
@@ -124,6 +129,20 @@ class Spec(Section):
     """Stages, tests, approval, traffic."""
     schedule: Schedule = Schedule()
     """When the deployments run."""
+
+    @model_validator(mode="after")
+    def privacy_of_training_holds(self) -> "Spec":
+        if self.training.private and self.preferences:
+            raise ValueError("preferences do not go with training.private: corrections are learnt without noise: leave one out")
+        if self.training.private and self.teacher:
+            raise ValueError("teacher does not go with training.private: its answers tell of the same pairs: leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def the_teacher_is_another(self) -> "Spec":
+        if self.teacher and self.teacher.partition("@")[0] == self.name:
+            raise ValueError("teacher must be another model (training.base: champion carries on from this one)")
+        return self
 
 
 def load(path: Path) -> Spec:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.section import Percent, Section, Share
 
@@ -10,6 +10,13 @@ from pipelines.spec.section import Percent, Section, Share
 class Objective(Section):
     objective: float = Field(gt=0, lt=1)
     """Share of good requests promised."""
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def leaves_a_budget(cls, given: object) -> object:
+        if isinstance(given, int | float) and given >= 1:
+            raise ValueError(f"must be a share below 1, such as 0.99, not {given:g}: with 1 there is no error budget to spend")
+        return given
 
 
 class Latency(Objective):
@@ -67,6 +74,8 @@ class Rollout(Section):
     """Confidence with which a stage's burn must be excluded."""
     approval: Literal["person", "gates"] = "person"
     """Who opens the last gate: a person in the MLflow UI, or the gates alone."""
+    approvers: int = Field(1, ge=1, le=2)
+    """Distinct people who must press Promote model. Two need MLflow's authentication (infra/auth.ini): else nobody is named."""
     traffic: Literal["live", "replay"] = "live"
     """`replay` sends held-out requests through the gateway while a rollout is open."""
     replay: Replay = Replay()
@@ -76,5 +85,12 @@ class Rollout(Section):
     def stages_rise(self) -> "Rollout":
         weights = [stage.weight for stage in self.stages]
         if not weights or weights != sorted(set(weights)) or weights[-1] >= 100:
-            raise ValueError("stages must rise in weight and stay below 100")
+            told = ", ".join(f"{weight:g}" for weight in weights) or "none"
+            raise ValueError(f"stages must rise in weight and stay below 100 (the last step is the approval): they are {told}")
+        return self
+
+    @model_validator(mode="after")
+    def people_are_asked(self) -> "Rollout":
+        if self.approvers > 1 and self.approval != "person":
+            raise ValueError("approvers: 2 asks for people: set `approval: person`, or leave it out")
         return self

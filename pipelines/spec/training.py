@@ -1,5 +1,7 @@
 """`tokens` and `training`: the tokenizer, the model and how it learns."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from pipelines.spec.section import Section, Share
@@ -93,6 +95,9 @@ class Training(Section):
     """Steps between validations."""
     patience: int = Field(5, ge=1)
     """Validations without a better loss after which training stops; the best weights are kept."""
+    select: Literal["loss", "metric"] = "loss"
+    """Which weights are the best: of the lowest validation loss, or of the highest `scoring.metric` of greedy answers to 100
+    validation pairs. With `metric` a better value of either holds `patience` off."""
     seed: int = 17
     """Seed of initial weights, batches and dropout."""
     private: Private | None = None
@@ -117,3 +122,26 @@ class Training(Section):
         if self.private and self.accumulate > 1:
             raise ValueError("private draws each step's batch whole: leave accumulate at 1 and raise batch_tokens")
         return self
+
+
+class Preferences(Section):
+    """A round on what people corrected in MLflow: their answers preferred to the model's own (DPO, Rafailov et al., 2023)."""
+
+    pairs: int = Field(20, ge=2)
+    """Fewest corrections for a round; with fewer the fine-tuned weights stay as they are, and the run says so."""
+    held_out: Share = 0.25
+    """Share of the corrections that the round does not learn from: they choose its best weights, and tell what it brought."""
+    beta: float = Field(0.1, gt=0)
+    """How closely the weights are held to those that the round began with: the higher, the closer."""
+    imitation: float = Field(1.0, ge=0)
+    """Weight of the corrected answers' own loss (nats a token): preferring alone may make both answers less likely."""
+    steps: int = Field(100, ge=1)
+    """Most optimiser steps."""
+    learning_rate: float = Field(3e-5, gt=0)
+    """Highest learning rate; higher ones prefer no more, and cost the plain metric more."""
+    validate_steps: int = Field(10, ge=1)
+    """Steps between validations, each with a checkpoint."""
+    patience: int = Field(5, ge=1)
+    """Validations without a better loss on the corrections held out after which the round ends; the best weights are kept."""
+    drift: float = Field(0.1, ge=0)
+    """Nats a token by which the loss on ordinary validation pairs may rise; beyond, the round ends with its best weights."""

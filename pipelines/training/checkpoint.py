@@ -6,6 +6,7 @@ place (state.json). The last two are kept: a damaged one is passed over, by name
 
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from pipelines import artifact
 from pipelines.errors import SeqlineError
 
 KEPT = 2
+FULL = (errno.ENOSPC, errno.EDQUOT)
 TENSORS = ("weights", "optimizer", "best")
 Tensors = dict[str, torch.Tensor]
 
@@ -35,12 +37,19 @@ class State:
     """Batches of this epoch that are done."""
     tokens: int = 0
     """Real (unpadded) tokens trained on."""
+    flops: int = 0
+    """Floating-point operations that these tokens needed (see pipelines.training.speed)."""
     best_loss: float | None = None
+    """Validation loss of the best weights."""
+    best_metric: float | None = None
+    """Metric of the best weights' answers, where it is measured: then it is what makes them the best."""
     best_step: int = 0
     stale: int = 0
-    """Validations since the best one."""
+    """Validations since the last with a best value."""
     validations: list[list[float]] = field(default_factory=list)
     """[step, loss] of each validation."""
+    metrics: list[list[float]] = field(default_factory=list)
+    """[step, metric] of each validation with one."""
     recent: list[float] = field(default_factory=lambda: [0.0, 0])
     """Loss (nats, summed) and target tokens of what was trained on since the last validation."""
     gap: float | None = None
@@ -150,7 +159,8 @@ def disk_faults(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        # safetensors tells the system's error in words
+        full = getattr(error, "errno", None) in FULL or any(os.strerror(number) in str(error) for number in FULL)
         if not full:
             raise
         raise SeqlineError(
@@ -162,12 +172,13 @@ def check_disk(folder: Path, parameters: int) -> None:
     """Refuse to start without room for what training writes.
 
     A checkpoint holds four floats a parameter (weights, two moments, best weights). Three lie there while the third is being
-    written, and the finished weights come on top.
+    written, and the finished weights come on top. What lies in `folder` already, of a training to be resumed, is counted off.
 
     Raises:
         SeqlineError: too little free space under `folder`.
     """
-    needed, free = 4 * parameters * (4 * (KEPT + 1) + 1), _free(folder)
+    there = sum(path.stat().st_size for path in folder.glob("step-*/*"))
+    needed, free = max(0, 4 * parameters * (4 * (KEPT + 1) + 1) - there), _free(folder)
     if free < needed:
         raise SeqlineError(
             f"training: needs {needed >> 20} MiB of disk for its checkpoints and weights, {free >> 20} MiB are free: make room"
@@ -175,4 +186,5 @@ def check_disk(folder: Path, parameters: int) -> None:
 
 
 def _free(folder: Path) -> int:
-    return shutil.disk_usage(folder).free
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())  # a full disk gives no new folder
+    return shutil.disk_usage(there).free

@@ -25,6 +25,7 @@ from pipelines.training import generation
 CODE_VERSION = 1
 TOLERANCE = 1e-4
 """Largest difference of a token's log-probability (nats) between the two, both in float32."""
+BATCH_TOKENS = 1_024
 NOT_MODEL = ("training.json", "probes.json", artifact.MANIFEST)
 
 
@@ -140,7 +141,8 @@ def _ct2_logprobs(model: Path, hf: Path, probes: Probes) -> list[list[float]]:
     sources = [pieces(ids) for ids in probes.sources]
     targets = [pieces(ids[:-1] if ids[-1:] == [end] else ids) for ids in probes.targets]
     return [
-        list(result.log_probs) for result in translator.score_batch(sources, targets, max_batch_size=4_096, batch_type="tokens")
+        list(result.log_probs)
+        for result in translator.score_batch(sources, targets, max_batch_size=BATCH_TOKENS, batch_type="tokens")
     ]
 
 
@@ -150,7 +152,7 @@ def _ct2_answers(model: Path, hf: Path, probes: Probes, longest: int) -> list[li
     translator, pieces, _ = _open(model, hf)
     sources = [pieces(ids) for ids in probes.sources]
     results = translator.translate_batch(
-        sources, beam_size=1, max_decoding_length=longest, max_batch_size=4_096, batch_type="tokens"
+        sources, beam_size=1, max_decoding_length=longest, max_batch_size=BATCH_TOKENS, batch_type="tokens"
     )
     vocabulary = Tokenizer.from_file(str(hf / "tokenizer.json")).get_vocab()
     return [[vocabulary[piece] for piece in result.hypotheses[0]] for result in results]
@@ -163,31 +165,46 @@ def _open(model: Path, hf: Path) -> tuple[Any, Any, int]:
 
     tokenizer = Tokenizer.from_file(str(hf / "tokenizer.json"))
     end = json.loads((hf / "generation_config.json").read_text(encoding="utf-8"))["eos_token_id"]
-    translator = ctranslate2.Translator(str(model), device="cpu", intra_threads=len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0))  # batches beside one another: threads within one spin while they wait
+    translator = ctranslate2.Translator(str(model), device="cpu", inter_threads=cores, intra_threads=1)
     return translator, lambda ids: [tokenizer.id_to_token(token) for token in ids], end
 
 
 def _hf_logprobs_and_answers(hf: Path, probes: Probes, longest: int) -> tuple[list[list[float]], list[list[int]]]:
-    """Log-probability of every token of the probe targets, and the greedy answers (ids without marks), one pair at a time."""
+    """Log-probability of every token of the probe targets, one pair at a time, and the greedy answers (ids without marks)."""
     import torch
     from transformers import AutoModelForSeq2SeqLM
     from transformers.utils import logging as transformers_log
 
     transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     model = AutoModelForSeq2SeqLM.from_pretrained(hf, local_files_only=True, dtype=torch.float32).eval()
-    marks = {model.config.pad_token_id, model.generation_config.eos_token_id, model.generation_config.decoder_start_token_id}
-    logprobs, answers = [], []
+    logprobs: list[list[float]] = []
     with torch.inference_mode():
         for source, target in zip(probes.sources, probes.targets, strict=True):
-            ids = torch.tensor([source])
             decoder = torch.tensor([[model.generation_config.decoder_start_token_id, *target[:-1]]])
-            scores = model(input_ids=ids, decoder_input_ids=decoder).logits[0].log_softmax(-1)
+            scores = model(input_ids=torch.tensor([source]), decoder_input_ids=decoder).logits[0].log_softmax(-1)
             logprobs.append(scores[torch.arange(len(target)), torch.tensor(target)].tolist())
-            answer = model.generate(
-                input_ids=ids, num_beams=1, do_sample=False, max_new_tokens=longest, min_new_tokens=1, max_length=None
-            )
-            answers.append([token for token in answer[0].tolist() if token not in marks])
-    return logprobs, answers
+        return logprobs, _hf_answers(model, probes.sources, longest)
+
+
+def _hf_answers(model: Any, sources: list[list[int]], longest: int) -> list[list[int]]:
+    """Greedy answers, all at once: a step of so small a batch takes hardly longer than one of a single source."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    pad = model.config.pad_token_id or 0  # masked: any id does
+    marks = {pad, model.generation_config.eos_token_id, model.generation_config.decoder_start_token_id}
+    rows = [torch.tensor(source) for source in sources]
+    answers = model.generate(
+        input_ids=pad_sequence(rows, batch_first=True, padding_value=pad),
+        attention_mask=pad_sequence([torch.ones_like(row) for row in rows], batch_first=True),
+        num_beams=1,
+        do_sample=False,
+        max_new_tokens=longest,
+        min_new_tokens=1,
+        max_length=None,
+    )
+    return [[token for token in answer if token not in marks] for answer in answers.tolist()]
 
 
 @contextmanager

@@ -19,13 +19,13 @@ from pipelines.training.pairs import Rectangles
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is faster: on a GPU that has it, and on a CPU with AVX512-BF16 or AMX (a step in 2/3 of the time)."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))  # older GPUs take it, and are slower by it
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def suited(model: Any, device: torch.device) -> Any:
-    """`model` on `device`, with the attention that is fastest there."""
+    """`model` on `device`: with plain matrix products for attention where a CPU computes in bfloat16, else with its own."""
     if device.type == "cpu" and fast_bfloat16(device):
         model.set_attn_implementation("eager")
     return model.to(device)
@@ -67,7 +67,8 @@ def _written_at(model: Any, keep: torch.Tensor) -> Iterator[None]:
 class BytewiseDropout(TorchFunctionMode):
     """Within it, dropout draws a byte an element instead of 32 bits: in an eighth of the time.
 
-    What is dropped is a share in 256ths (26/256 for 0.1), and the rest is scaled by just that share, so that means are kept.
+    What is dropped is a share in 256ths (26/256 for 0.1), and the rest is scaled by just that share, so that means are kept
+    (in bfloat16 the scale itself is rounded, by 0.4 % at most). `inplace` is not followed: the values given stay as they are.
     """
 
     def __torch_function__(

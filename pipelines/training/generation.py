@@ -1,4 +1,7 @@
-"""How a version decodes, in the words of its Hugging Face folder: who loads it with transformers alone gets served answers."""
+"""How a version decodes, in the words of its Hugging Face folder: who loads it with transformers alone decodes as is served.
+
+(Not bit for bit: what serves may be quantised, and drawn answers come from other draws.)
+"""
 
 import json
 from pathlib import Path
@@ -6,6 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelines.spec import Decoding
+
+
+def plain(config: Any, start: int, longest: int) -> Any:
+    """A GenerationConfig that decodes greedily, at most `longest` tokens (`start`, the decoder's first one, included).
+
+    The marks are those of `config`, the model's own.
+    """
+    from transformers import GenerationConfig
+
+    make: Any = GenerationConfig  # transformers leaves its constructor untyped
+    return make(
+        decoder_start_token_id=start,
+        bos_token_id=config.bos_token_id,
+        eos_token_id=config.eos_token_id,
+        pad_token_id=config.pad_token_id,
+        max_length=longest,
+    )
 
 
 def keys_of(decoding: "Decoding") -> dict[str, Any]:

@@ -9,16 +9,19 @@ import gc
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from pipelines.errors import SeqlineError
 from pipelines.training import batches, parallel
+from pipelines.training.answering import Answering
 from pipelines.training.checkpoint import Checkpoint, State, Tensors, optimizer_of, put_optimizer, put_weights, weights_of
 from pipelines.training.forward import suited, summed_loss
+from pipelines.training.metric import Metric
 from pipelines.training.pairs import Ids, Marks, Pairs, Rectangles, rebuilding
+from pipelines.training.speed import Cost
 
 if TYPE_CHECKING:
     from pipelines.spec import Training
@@ -40,10 +43,19 @@ class LossError(SeqlineError):
         self.step, self.loss, self.rows = step, loss, rows
 
 
+class Validation(NamedTuple):
+    """The loss on the held-out pairs (nats a target token, smoothed as in training), whether the weights are the best so far,
+    and the metric of their answers, where the loop has `answering`."""
+
+    loss: float
+    best: bool
+    metric: float | None = None
+
+
 class Loop:
     """A model in training: `step` and `validate` move `state` on; `checkpoint` and `restore` carry it over a kill.
 
-    `say` is told, in a line, what a person should know of.
+    `say` is told, in a line, what a person should know of. With `answering` the best weights are those with the best answers.
     """
 
     def __init__(self, model: Any, folder: Path, training: "Training", *, rebuild: bool, longest_target: int) -> None:
@@ -60,6 +72,8 @@ class Loop:
         self.state = State()
         self.best: Tensors = weights_of(self.model)
         self.say: Callable[[str], Any] = lambda _line: None
+        self.answering: Answering | None = None
+        self.cost = Cost.of(self.model)
         self._plan = self._of_epoch(0)
 
     @property
@@ -87,30 +101,49 @@ class Loop:
         self.optimizer.zero_grad()
         read = sum(part.tokens for part in parts)
         state.tokens += read
+        state.flops += self.cost.steps(parts)
         if not any(part.rebuilt for part in parts):
             count = sum(part.target_tokens for part in parts)
             state.recent = [state.recent[0] + loss * count, state.recent[1] + count]
         return loss, read, rate
 
-    def validate(self) -> tuple[float, bool]:
-        """The loss on the held-out pairs (nats a target token, smoothed as in training), and whether it is the best so far."""
+    def validate(self) -> Validation:
+        """Measure the weights on the held-out pairs, and keep them if they are the best."""
         self.model.eval()
+        loss = self._held_out_loss()
+        metric = self.answering.measure(self.model) if self.answering else None
+        self.model.train()
+        better = self._judged(loss, metric)
+        self._compare(loss)
+        return Validation(loss, better, metric)
+
+    def _held_out_loss(self) -> float:
         with torch.inference_mode():
             sums = [self._loss(pairs) for pairs in self.held_out[parallel.rank() :: parallel.size()]]
-        self.model.train()
         counts = [float(sum(total.item() for total, _ in sums)), float(sum(count for _, count in sums))]
         summed = torch.tensor(counts, dtype=torch.float64, device=self.device)
         parallel.add_up([summed])
-        loss = float(summed[0].item() / max(summed[1].item(), 1))
+        return float(summed[0].item() / max(summed[1].item(), 1))
+
+    def _judged(self, loss: float, metric: float | None) -> bool:
+        """Whether the weights are the best so far, which are kept; of equal answers those of the lower loss are."""
         state = self.state
-        better = state.best_loss is None or loss < state.best_loss
+        lower = better = all(loss < before for _, before in state.validations)
+        if metric is not None and state.best_metric is not None and state.best_loss is not None:
+            better = (metric, -loss) > (state.best_metric, -state.best_loss)
         if better:
-            state.best_loss, state.best_step, self.best = loss, state.step, weights_of(self.model)
+            state.best_loss, state.best_metric, state.best_step = loss, metric, state.step
+            self.best = weights_of(self.model)
         settling = self.rebuild and state.step < REBUILD_UNTIL * self.training.steps  # the pairs' loss swings meanwhile
-        state.stale = 0 if better or settling else state.stale + 1
+        state.stale = 0 if better or lower or settling else state.stale + 1
         state.validations.append([state.step, loss])
-        self._compare(loss)
-        return loss, better
+        if metric is not None:
+            state.metrics.append([state.step, metric])
+        return better
+
+    def answer(self, folder: Path, metric: Metric) -> None:
+        """From here on the weights are the best whose answers, to pairs in `folder` (a Tokens), have the highest `metric`."""
+        self.answering = Answering(folder, metric, self.marks, self.longest_target, self.training.batch_tokens)
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(self.state, weights_of(self.model), optimizer_of(self.optimizer), self.best)

@@ -63,9 +63,11 @@ class Journal:
             self.say(f"training: {facts}  {left:.0f} s left")
             self._said = time.monotonic()
 
-    def validation(self, step: int, loss: float, best: bool) -> None:
-        self._validation = f"  val {loss:.3f}{' (best)' if best else ''}"
-        self.write(event="validation", step=step, loss=loss, best=best)
+    def validation(self, step: int, loss: float, best: bool, metric: float | None = None) -> None:
+        answers = "" if metric is None else f", answers {metric:.1f}"
+        self._validation = f"  val {loss:.3f}{answers}{' (best)' if best else ''}"
+        measured = {} if metric is None else {"metric": metric}
+        self.write(event="validation", step=step, loss=loss, best=best, **measured)
 
 
 def last_step(path: Path) -> int:
@@ -74,7 +76,9 @@ def last_step(path: Path) -> int:
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of the log at `path`; one cut short by a full disk is left out."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        with suppress(json.JSONDecodeError):
-            yield json.loads(line)
+    """The whole lines of the log at `path`; one cut short by a full disk, or of other bytes than were written, is left out."""
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError):  # no JSON, or no UTF-8
+            facts = json.loads(line)
+            if isinstance(facts, dict):
+                yield facts

@@ -49,7 +49,7 @@ def main() -> None:
     judge = Overlap(made.pairs, spec.scoring, FLOOR)
     rows = [*types(made, spec, judge, settings)]
     told, notes = mapped(made, spec, judge)
-    n = len(sources(made.pairs))
+    n = len(sources(made.pairs, "test"))
     write(
         "economy", [*rows, *told], f"{made.name} version {made.version}, {n} test pairs, metric {spec.scoring.metric}", *notes
     )
@@ -67,7 +67,7 @@ def types(made: Registered, spec: Spec, judge: Overlap, settings: Settings) -> l
         "float32 beams": Runner(found["float32"].path, beams),
         "float32 greedy": Runner(found["float32"].path, greedy),
     }
-    texts, reading = sources(made.pairs), reading_of(spec)
+    texts, reading = sources(made.pairs, "test"), reading_of(spec)
     turns = [race([*ways.values()], texts, reading, spec.serving.batch_tokens, 1) for _ in range(ROUNDS)]
     speed = {way: [1_000 / turn[place].cpu_ms for turn in turns] for place, way in enumerate(ways)}
     scores = {way: judge.score(ran.answers) for way, ran in zip(ways, turns[0], strict=True)}

@@ -105,6 +105,7 @@ def resumed(out: Path, where: str) -> Resumed:
     finished(train, out)
     weights = weights_in(out)
     artifact.verify(weights)
+    assert not any(out.glob(".weights-*")), "what the kill left is still there"
     steps = steps_of(out / f"{weights.name}.jsonl")
     assert set(steps) == set(range(1, TRAINING.steps + 1)), "a step is missing in the log"
     return Resumed(where, reached, len(steps) - TRAINING.steps, artifact.file_sha256(weights / "model.safetensors"))

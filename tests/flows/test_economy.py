@@ -23,7 +23,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made = Project(tmp_path_factory.mktemp("project"))
     spec = made.folder / TINY
     spec.write_text(
-        spec.read_text().replace(NOW, SLOW) + "sweep: {beams: [1, 2], length_penalties: [1.0], floor: 100, rounds: 1}\n"
+        spec.read_text().replace(NOW, SLOW).replace("validation: 20", "validation: 40")
+        + "sweep: {beams: [1, 2], length_penalties: [1.0], floor: 100, rounds: 1}\n"
     )
     done = made.seqline("retrain", TINY)
     assert done.code == 0, done.err
@@ -34,14 +35,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def test_a_sweep_chooses_the_cheapest_above_the_floor(project: Project) -> None:
     found = project.json("sweep", "tiny")
     rows, chosen = found["points"], found["points"][found["chosen"]]
-    assert (found["version"], found["n"], found["written"]) == ("1", 60, False)
+    assert (found["version"], found["n"], found["test"]["n"], found["written"]) == ("1", 40, 60, False)
     assert rows[found["now"]]["name"] == "int8, beam 4, penalty 1"
     assert chosen["cpu_ms"] == min(row["cpu_ms"] for row in rows), "all are above a floor of 100 points"
     assert all(row["quality"]["interval"][0] <= row["quality"]["value"] <= row["quality"]["interval"][1] for row in rows)
     assert {row["quantisation"] for row in rows} == {"int8", "bfloat16", "float16", "float32"}
     folder = Path(found["folder"])
     assert {path.name for path in folder.iterdir()} == {"sweep.json", "report.md", "frontier.png", "manifest.json"}
-    assert "**chosen**" in (folder / "report.md").read_text()
+    report = (folder / "report.md").read_text()
+    assert "**chosen**" in report
+    assert "on the 60 test pairs, which chose nothing: " in report
+    assert found["test"]["difference"]["verdict"] in ("better", "not worse"), "within a floor of 100 points"
     assert project.json("sweep", "tiny@1") == found, "made once"
 
 
@@ -90,7 +94,7 @@ def test_a_student_learns_from_the_teachers_answers(project: Project) -> None:
 def test_mistakes_are_one_line(project: Project) -> None:
     other = project.folder / "models" / "other.yaml"
     other.write_text(
-        (project.folder / TINY).read_text().replace("name: tiny", "name: other").replace("validation: 20", "validation: 21")
+        (project.folder / TINY).read_text().replace("name: tiny", "name: other").replace("validation: 40", "validation: 41")
     )
     wrong = {
         ("distil", str(other), "--teacher", "tiny"): "data: must be as in tiny version 1, whose pairs the student learns from",
@@ -102,6 +106,19 @@ def test_mistakes_are_one_line(project: Project) -> None:
         assert done.code == 2, done.err
         assert done.err.startswith(f"seqline: {line}")
         assert done.err.count("\n") == 1
+
+
+def test_mistakes_are_told_before_anything_is_read(tmp_path: Path) -> None:
+    made = Project(tmp_path)
+    untaught = made.seqline("distil", TINY)
+    (made.folder / TINY).rename(made.settings.folder("work", "tiny") / "spec.yaml")
+    nowhere = made.seqline("sweep", "tiny", "--write")
+    for done, line in (
+        (untaught, f"{TINY}: teacher: must be given, there or by --teacher"),
+        (nowhere, "tiny: no YAML in models/ has this name, so there is none to write the choice into"),
+    ):
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert done.err.startswith(f"seqline: {line}")
 
 
 @pytest.mark.parametrize(

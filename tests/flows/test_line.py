@@ -152,7 +152,7 @@ def test_a_canary_that_fails_is_rolled_back_and_no_sender_sees_it(project: Proje
     with broken_gateway(project, "--version", "3", "--fail", "0.3"):
         done = project.seqline("retrain", TINY, "--json")
         assert done.code == 0, done.err
-    told = json.loads(done.out[done.out.index("\n{") :])
+    told = json.loads(done.out)
     assert told["version"] == "3"
     assert told["traffic"]["sent"] > 50
     assert told["traffic"]["failed"] == 0

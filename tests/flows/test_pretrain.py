@@ -37,9 +37,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 def test_a_base_with_its_card(project: Project) -> None:
-    done = project.seqline("pretrain", "models/base.yaml")
-    assert done.code == 0, done.err
     folder = project.folder / "models" / "base"
+    assert project.json("pretrain", "models/base.yaml")["folder"] == str(folder.relative_to(project.folder))
     with safe_open(folder / "model.safetensors", "pt") as weights:
         assert {weights.get_tensor(name).dtype.itemsize for name in weights.keys()} == {2}  # noqa: SIM118  no dict
     told = json.loads((folder / "base.json").read_text())

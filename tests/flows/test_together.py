@@ -16,7 +16,7 @@ import pytest
 
 from flows.sole import Busy, sole
 from flows.zombies import bury_servers
-from tests.flows.project import Project, Ran
+from tests.flows.project import Project, Ran, free_port
 
 TINY = "models/tiny.yaml"
 AT_ONCE = 8
@@ -44,11 +44,11 @@ class Started:
         return Ran(code, self.out.read_text(), self.err.read_text())
 
 
-def retrain(project: Project, spec: str = TINY) -> Started:
+def retrain(project: Project, spec: str = TINY, *options: str) -> Started:
     number = len(list(project.folder.glob("*.err")))
     out, err = (project.folder / f"{number}.{end}" for end in ("out", "err"))
     with out.open("w") as to, err.open("w") as complaints:
-        return Started(project.start("flows.cli", "retrain", spec, stdout=to, stderr=complaints), out, err)
+        return Started(project.start("flows.cli", "retrain", spec, *options, stdout=to, stderr=complaints), out, err)
 
 
 def until(true: Callable[[], Any]) -> None:
@@ -87,6 +87,25 @@ def test_of_eight_at_once_one_trains_and_seven_wait_and_find_its_version(project
     steps = [json.loads(line) for line in trainings(project)[0].read_text().splitlines()]
     assert [line["step"] for line in steps if "event" not in line] == [1, 2, 3, 4, 5]
     assert_registry_is_whole(project)
+
+
+def test_two_models_at_once_are_both_registered_and_their_runs_written_down(project: Project) -> None:
+    """From an empty workspace, where either would make MLflow's and Prefect's databases."""
+    project.write_spec(steps=1)
+    text = (project.folder / TINY).read_text().replace("name: tiny", "name: small")
+    (project.folder / "models" / "small.yaml").write_text(text.replace(f"port: {project.port}", f"port: {free_port()}"))
+    started = {name: retrain(project, f"models/{name}.yaml", "--json") for name in ("tiny", "small")}
+    for name, each in started.items():
+        ended = each.ended()
+        assert ended.code == 0, ended.err
+        told = json.loads(ended.out)  # and nothing else
+        assert (told["name"], told["version"], told["rollout"]) == (name, "1", f"{name} version 1: promoted")
+        assert "Traceback" not in ended.err
+    with closing(sqlite3.connect(project.folder / ".seqline" / "prefect" / "prefect.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert database.execute("SELECT state_type FROM flow_run").fetchall() == [("COMPLETED",)] * 2
+        assert database.execute("SELECT DISTINCT state_type FROM task_run").fetchall() == [("COMPLETED",)]
+    assert not (project.folder / ".seqline" / "logs" / "faults.log").exists()
 
 
 def test_a_killed_one_lets_the_next_in_also_with_another_spec(project: Project) -> None:

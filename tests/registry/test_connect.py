@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import Transient, UserError
-from pipelines.registry import Registry
+from pipelines.registry import Registry, tables
 
 OPEN = "import sys; from pipelines.registry import Registry; print(Registry(sys.argv[1]).find('tiny', 'k'))"
 
@@ -21,6 +21,13 @@ def test_three_processes_open_one_new_database_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", OPEN, f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path.cwd()) for _ in range(3)]
     assert [(process.communicate(timeout=180), process.returncode) for process in started] == [((b"None\n", b""), 0)] * 3
+
+
+def test_the_tables_of_a_new_database_are_those_that_mlflows_migrations_make(tmp_path: Path) -> None:
+    written = tables.MLFLOW.read_text()
+    assert sorted(written.splitlines()) == sorted(tables.migrated().splitlines()), "run `python -m flows.prefect_tables`"
+    tables.lay(tmp_path / "mlflow.db", tables.MLFLOW)
+    assert tables.dump("mlflow", tmp_path / "mlflow.db") == written
 
 
 def test_a_server_that_does_not_answer_is_told_without_its_password() -> None:

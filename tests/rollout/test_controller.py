@@ -8,12 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.errors import Transient, UserError
-from pipelines.registry import Registry
+from pipelines.registry import Registry, stamps
 from pipelines.rollout import controller, ledger
 from pipelines.rollout.controller import Outcome
 from pipelines.rollout.policy import Action, Phase
 from pipelines.rollout.status import rollback, status
-from pipelines.rollout.store import LEASE_SECONDS, Route, Store, outbox, rollouts
+from pipelines.rollout.store import LEASE_SECONDS, Event, Route, Store, outbox, rollouts
 from pipelines.spec import Spec
 from tests.rollout.page import journal, press_promote
 from tests.rollout.traffic import TICK, World, canary, same
@@ -108,6 +108,15 @@ def test_a_good_version_goes_through_every_stage_to_the_approval_and_in(store: S
     assert (route.champion, route.canary) == ("2", None)
     told = [event for version, event in events(registry, spec.name) if version == "2" and event not in ("let in", "asked in")]
     assert told == ["rollout opened", "stage", "stage", "gate opened", "promoted"]
+    promoted = {entry.version: entry for entry in registry.history(spec.name) if entry.event == "promoted"}
+    assert {version: entry.detail["approver"] for version, entry in promoted.items()} == {
+        "1": "nobody: the gates alone", "2": "unknown",
+    }  # fmt: skip
+    for version, entry in promoted.items():
+        assert entry.detail["data_md5"] == tags(registry, spec.name, version)["seqline.data_md5"]
+        let_in = "1" if version == "1" else right
+        assert entry.detail["digest"] == tags(registry, f"{spec.name}-prod", let_in)["seqline.evidence"]
+        assert entry.at <= now
 
     said = rollback(store, spec.name, "users complain", now + 1, "ann")
     assert said == f"{spec.name}: version 1 serves everybody again instead of 2"
@@ -136,6 +145,54 @@ def test_a_broken_version_is_rolled_back_and_stays_out(store: Store, registry: R
     assert store.route(spec.name) == before
     controller.open(store, spec.name, "2", "1", now, again=True)
     assert store.open_rollout(spec.name)
+
+
+def test_two_approvers_are_two_people_whom_the_server_names(store: Store, registry: Registry, model: Model) -> None:
+    one = model(2)
+    spec = one.model_copy(update={"rollout": one.rollout.model_copy(update={"approvers": 2})})
+    now, prod = to_approval(store, registry, spec), f"{spec.name}-prod"
+    assert "2 people" in status(store, spec, now)["rollout"]["approval"]
+    named = Registry(registry.uri, registry.artifacts)
+    named.audit_key = b"the server's"
+
+    def press(who: str | None) -> str:
+        number = press_promote(registry, spec.name, "2")
+        if who:  # as MLflow's server does, where authorization.py guards it
+            registry.client.set_model_version_tag(prod, number, stamps.PERSON, stamps.stamp(b"the server's", prod, number, who))
+        return number
+
+    nobody, ann, again = press(None), press("ann"), press("ann")
+    now, outcome = drive(store, named, spec, World(same(0.0)), now, lambda _: True)
+    assert outcome.reasons == ("1 of 2 approvals, by ann: another person must press Promote model, too",)
+    assert "names nobody" in tags(registry, prod, nobody)["seqline.verdict"]
+    assert "ann has approved already" in tags(registry, prod, again)["seqline.verdict"]
+    bob = press("bob")
+    now, outcome = drive(store, named, spec, World(same(0.0)), now, lambda _: True)
+    assert outcome.action is Action.PROMOTE
+    assert [tags(registry, prod, number)["seqline.approver"] for number in (ann, bob)] == ["ann", "bob"]
+    promoted = [entry.detail["approver"] for entry in registry.history(spec.name) if entry.event == "promoted"]
+    assert promoted[-1] == "ann and bob"
+
+
+def test_an_approval_in_an_incident_is_refused_with_what_closed_the_gate(
+    store: Store, registry: Registry, model: Model
+) -> None:
+    """A dependency of both versions breaks during the wait: the canary is no worse, but nobody could tell."""
+    spec = model(2)
+    good = {"availability": True, "latency": True}
+    past = [Event(f"r{i}", f"u{i}", "champion", "1", START - i, good, gateway="past", seq=-i) for i in range(10_000)]
+    store.append(spec.name, "past", past)
+    now = to_approval(store, registry, spec)
+    for _ in range(5):
+        now, outcome = drive(store, registry, spec, World(same(0.9)), now, lambda _: True)
+    assert outcome.waiting_for_approval
+    pressed = press_promote(registry, spec.name, "2")
+    now, outcome = drive(store, registry, spec, World(same(0.9)), now, lambda _: True)
+    assert outcome.action is Action.HOLD
+    assert outcome.reasons[0] == "approved, but"
+    verdict = tags(registry, f"{spec.name}-prod", pressed)["seqline.verdict"]
+    assert verdict == f"{pressed}: refused: {'; '.join(outcome.reasons[1:])}"
+    assert aliases(registry, spec.name)["champion"] == "1"
 
 
 def test_rolled_back_by_hand_while_waiting(store: Store, registry: Registry, model: Model) -> None:

@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import spec
+from pipelines.rollout import bets
 from pipelines.rollout import evidence as ev
 from pipelines.rollout import policy as po
+from pipelines.rollout.bets import Wealth
 from pipelines.rollout.decide import decide, step
-from pipelines.rollout.evidence import Count, Sli, Wealth
+from pipelines.rollout.evidence import Count, Sli
 from pipelines.rollout.policy import DAY, Action, Approved, Decision, Gate, Observed, Phase, Policy, State
 from pipelines.rollout.store import Event
 from tests.rollout.traffic import POLICY, TWO, World, run, same
@@ -19,7 +21,7 @@ ORDER = [Phase.SHADOW, Phase.STAGE, Phase.APPROVAL, Phase.PROMOTED]
 counts = st.builds(lambda n, bad: Count(n, min(n, bad)), st.integers(0, 5_000), st.integers(0, 200))
 slis = st.builds(
     Sli,
-    st.builds(lambda n, a: Wealth(n, (a,) * len(ev.RATIOS)), st.integers(1, 50), st.floats(-9, 9)),
+    st.builds(lambda n, a: Wealth(n, (a,) * len(bets.RATIOS)), st.integers(1, 50), st.floats(-9, 9)),
     counts, counts, counts, counts, counts, counts,
 )  # fmt: skip
 
@@ -27,7 +29,8 @@ slis = st.builds(
 def waiting(digest: str = "d", opened_at: float = 100.0) -> State:
     state = po.prepared(po.start("2", "1", 0.0), TWO)
     gate = Gate(opened_at, opened_at + 7 * DAY, digest, "")
-    return replace(state, phase=Phase.APPROVAL, stage=3, since=opened_at, gate=gate)
+    answered = replace(state.evidence, last=opened_at + 99.0)
+    return replace(state, phase=Phase.APPROVAL, stage=3, since=opened_at, gate=gate, evidence=answered)
 
 
 @st.composite

@@ -1,5 +1,6 @@
 """The bets are fair under the null, the wealth is the mixture it says it is, and a fold can be cut anywhere."""
 
+import itertools
 import json
 import math
 import random
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.rollout import bets, ledger
 from pipelines.rollout import evidence as ev
-from pipelines.rollout import ledger
-from pipelines.rollout.evidence import Count, Evidence, Sli, Wealth
+from pipelines.rollout.bets import Wealth
+from pipelines.rollout.evidence import Count, Evidence, Sli
 from pipelines.rollout.exclusion import log_excluded
 from pipelines.rollout.policy import Phase, State
 from pipelines.rollout.store import Event
@@ -69,30 +71,35 @@ def test_the_evidence_survives_the_database(journal: list[Event], share: float) 
 @given(SHARES, st.floats(0, 1))
 def test_a_bet_on_a_bad_answer_wins_nothing_on_average_if_the_canary_is_no_worse(share: float, part: float) -> None:
     true = share * part  # of bad answers from the canary: its share, or less
-    canary, champion = ev._bad_factors(share, "canary"), ev._bad_factors(share, "champion")
+    canary, champion = bets.bad_factors(share, "canary"), bets.bad_factors(share, "champion")
     for a, b in zip(canary, champion, strict=True):
         assert true * math.exp(a) + (1 - true) * math.exp(b) <= 1 + 1e-9
 
 
 @given(SHARES, st.floats(0.05, 0.95), st.booleans())
 def test_a_bet_on_any_answer_is_fair_whatever_the_answer(share: float, rate: float, good: bool) -> None:
-    canary, champion = ev._both_factors(share, "canary", good, rate), ev._both_factors(share, "champion", good, rate)
-    for ratio, a, b in zip(ev.RATIOS, canary, champion, strict=True):
+    canary, champion = bets.both_factors(share, "canary", good, rate), bets.both_factors(share, "champion", good, rate)
+    for ratio, a, b in zip(bets.RATIOS, canary, champion, strict=True):
         assert share * math.exp(a) + (1 - share) * math.exp(b) == pytest.approx(1)
         assert ratio * rate < 1 or a == b == 0
 
 
 @given(st.lists(st.tuples(st.booleans(), SHARES), max_size=30))
-def test_wealth_is_the_mixture_over_ratios_and_start_times(bets: list[tuple[bool, float]]) -> None:
+def test_wealth_is_the_mixture_over_ratios_and_start_times(events: list[tuple[bool, float]]) -> None:
     wealth = Wealth()
-    for from_canary, share in bets:
-        wealth = wealth.bet(ev._bad_factors(share, "canary" if from_canary else "champion"))
-    cash = [1 / (1 + math.log1p(n)) for n in range(len(bets) + 1)]
+    for from_canary, share in events:
+        wealth = wealth.bet(bets.bad_factors(share, "canary" if from_canary else "champion"))
+    cash = [1.0, *((1 - bets.FIRST) / (1 + math.log(n)) for n in range(1, len(events) + 1))]
     expected = cash[-1]
-    for i in range(len(ev.RATIOS)):
-        factors = [math.exp(ev._bad_factors(share, "canary" if c else "champion")[i]) for c, share in bets]
-        expected += sum((cash[k] - cash[k + 1]) * math.prod(factors[k:]) for k in range(len(bets))) / len(ev.RATIOS)
+    for i, part in enumerate(bets.PRIOR):
+        factors = [math.exp(bets.bad_factors(share, "canary" if c else "champion")[i]) for c, share in events]
+        expected += part * sum((cash[k] - cash[k + 1]) * math.prod(factors[k:]) for k in range(len(events)))
     assert math.exp(wealth.log) == pytest.approx(expected)
+
+
+def test_the_capital_is_all_there_is() -> None:
+    assert math.fsum(bets.PRIOR) == pytest.approx(1)
+    assert len(bets.PRIOR) == len(bets.RATIOS)
 
 
 def test_only_a_users_first_bad_answer_is_bet_on_and_all_are_counted() -> None:
@@ -218,3 +225,40 @@ def test_an_interval_holds_its_rate(bad: int, good: int) -> None:
     assert 0 <= low <= (bad / count.n if count.n else 0.5) + 1e-12
     assert (bad / count.n if count.n else 0.5) <= high + 1e-12
     assert high <= 1
+
+
+@pytest.mark.parametrize("share", [0.01, 0.25, 0.5])
+@pytest.mark.parametrize("requests", [1, 2])
+def test_no_game_is_won_on_average_where_a_stage_is_mirrored_as_well(share: float, requests: int) -> None:
+    """All that can happen to one user of two versions that are alike, each with its chance: the mean e-value is at most 1."""
+    bad, mean = 0.3, 0.0
+    start = ev.enter(Evidence("1", "2", {"availability": Sli()}, weights=((0.0, 0.0),)), 0.0, share, mirrored=True)
+    for arm, part in (("canary", share), ("champion", 1 - share)):
+        for answers in itertools.product([False, True], repeat=2 * requests):
+            journal, chance = [], part
+            for i in range(requests):
+                own, mirrored = answers[2 * i : 2 * i + 2]
+                asked = Event(f"r{i}", "u", arm, "2" if arm == "canary" else "1", 10.0 + i, {"availability": own})
+                chance *= 1 - bad if own else bad
+                journal.append(asked)
+                if arm == "champion":
+                    chance *= 1 - bad if mirrored else bad
+                    seen = {"availability": mirrored}
+                    journal.append(replace(asked, arm="canary", version="2", at=10.5 + i, shadow=True, slis=seen))
+                elif mirrored:
+                    chance = 0.0  # the canary's own users are not mirrored: counted once, under `mirrored` False
+            mean += chance * math.exp(ev.log_worse(ev.fold(start, journal)))
+    assert mean <= 1 + 1e-9
+
+
+def test_a_user_has_one_bet_in_each_game() -> None:
+    start = ev.enter(Evidence("1", "2", {"availability": Sli()}, weights=((0.0, 0.0),)), 0.0, 0.25, mirrored=True)
+    journal = []
+    for i in range(5):
+        asked = Event(f"r{i}", "u", "champion", "1", 10.0 + i, {"availability": False})
+        journal += [asked, replace(asked, arm="canary", version="2", at=10.5 + i, shadow=True, slis={"availability": True})]
+    found = ev.fold(start, journal)
+    s = found.slis["availability"]
+    assert s.pairs is not None
+    assert (s.wealth.bets, s.pairs.bets) == (1, 1)
+    assert found.users == set(ev.keys(journal[0]))

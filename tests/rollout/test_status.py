@@ -91,7 +91,7 @@ def test_rollback_is_at_once_and_said(store: Store) -> None:
     found = status(store, SPEC, NOW + 2)
     assert found["decisions"][0]["reasons"] == ["by hand, ann: looks odd"]
     assert "rollback: by hand, ann: looks odd" in said(render(found))
-    assert found["untold"] == 5
+    assert found["untold"] == 6
     assert found["verdict"] == "version 1 serves everybody; version 2 was rolled back"
 
 

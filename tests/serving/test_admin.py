@@ -27,6 +27,7 @@ class Governed(Site):
 
     def __init__(self, folder: Path, export: Path) -> None:
         self.undone: list[tuple[str, str]] = []
+        self.drawn: str | None = None
         self._behind = threading.Event()
         super().__init__(spec(serving={"api_keys": "required"}), folder / "rollout.db", export)
         assert self._behind.wait(30)
@@ -35,7 +36,7 @@ class Governed(Site):
         self.admin = httpx.Client(base_url=self.admin_url, headers={"Authorization": f"Bearer {ADMIN}"}, timeout=20)
 
     def _run(self) -> None:
-        admin = Admin(ADMIN, self._roll_back, 0, self._admin_up)
+        admin = Admin(ADMIN, self._roll_back, 0, self._admin_up, self._drawn)
         known = Keys(self.store, self.spec.name, self.spec.serving, admin_key=ADMIN)
         with listen("127.0.0.1", 0) as listening, listen("127.0.0.1", 0) as behind, asyncio.Runner() as running:
             self._loop = running.get_loop()
@@ -44,6 +45,11 @@ class Governed(Site):
     def _admin_up(self, url: str) -> None:
         self.admin_url = url
         self._behind.set()
+
+    def _drawn(self) -> str:
+        if self.drawn is None:
+            raise UserError("tiny: there was no rollout yet")
+        return self.drawn
 
     def _roll_back(self, why: str, by: str) -> str:
         if not why:
@@ -112,7 +118,14 @@ def test_over_its_rate_a_key_is_told_when_to_come_again(governed: Governed) -> N
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/status"), ("GET", "/metrics"), ("POST", "/rollback"), ("POST", "/drain"), ("POST", "/compare")],
+    [
+        ("GET", "/status"),
+        ("GET", "/metrics"),
+        ("POST", "/rollback"),
+        ("GET", "/rollout"),
+        ("POST", "/drain"),
+        ("POST", "/compare"),
+    ],
 )
 def test_nothing_behind_without_the_admin_key(governed: Governed, method: str, path: str) -> None:
     bare = httpx.request(method, governed.admin_url + path)
@@ -138,6 +151,16 @@ def test_a_rollback_is_that_of_the_rollout_and_names_who_asked(governed: Governe
     assert governed.undone == [("it rhymes", "admin")]
     nothing = governed.admin.post("/rollback")
     assert (nothing.status_code, nothing.json()) == (409, {"error": "tiny: nothing to roll back"})
+
+
+def test_the_page_of_the_rollout_is_served_as_it_is(governed: Governed) -> None:
+    none = governed.admin.get("/rollout")
+    assert (none.status_code, none.json()) == (404, {"error": "tiny: there was no rollout yet"})
+    governed.drawn = "<!doctype html><p>version 2 against version 1"
+    page = governed.admin.get("/rollout")
+    assert (page.status_code, page.text) == (200, governed.drawn)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize(

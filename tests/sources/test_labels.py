@@ -6,11 +6,14 @@ import mlflow
 import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import AssessmentSource
+from mlflow.entities import AssessmentSource, Expectation
+from mlflow.tracing.client import TracingClient
 
 from pipelines import sources
 from pipelines.errors import UserError
 from pipelines.registry import Registry
+from pipelines.registry.traces import Sampled, Traces
+from pipelines.sources import labels
 from pipelines.spec import Data, FilesSource, LabelsSource
 
 # MLflow logs, and drops, a trace whose export warns of anything
@@ -63,3 +66,27 @@ def test_a_label_is_read_back(tmp_path: Path, uri: str) -> None:
 def test_no_registry_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="set MLFLOW_TRACKING_URI"):
         sources.fingerprint(Data(source=LABELS), tmp_path, tmp_path)
+
+
+def corrected(uri: str, source: str, answer: str, expected: str | None) -> None:
+    """A trace as seqline's own review writes it (MLflow's way keeps to the first database that a process wrote to)."""
+    key = f"{source}{answer}{expected}"
+    written = Sampled(key, key, source, answer, at=1.0, seconds=0.1, reason="random", weight=1.0, tokens_in=1, tokens_out=1)
+    Traces(uri, "tickets").write(written)
+    if expected is not None:
+        said = Expectation(name="expected_response", value=expected, source=AssessmentSource("HUMAN", "ann"))
+        TracingClient(uri).log_assessment(written.trace, said)
+
+
+def test_a_correction_is_preferred_to_what_the_model_said(uri: str) -> None:
+    assert labels.preferred("tickets", {"MLFLOW": uri}) == [], "there is no such experiment yet"
+    corrected(uri, "why?", "so", "because")
+    corrected(uri, "how?", "thus", " thus ")
+    corrected(uri, "when?", "then", "  ")
+    corrected(uri, "nobody has looked at this", "so", None)
+    assert labels.preferred("tickets", {"MLFLOW": uri}) == [("why?", "because", "so")]
+
+
+def test_preferences_without_a_registry_name_what_to_set() -> None:
+    with pytest.raises(UserError, match=r"^preferences: labels need a registry: set MLFLOW_TRACKING_URI"):
+        labels.preferred("tickets", {})

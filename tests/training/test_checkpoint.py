@@ -1,6 +1,8 @@
 """A checkpoint that is not as it was written is refused by name, and the one before is used: nothing in between."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,11 +13,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from pipelines import artifact
+from pipelines.errors import SeqlineError
 from pipelines.training import checkpoint
 from pipelines.training.checkpoint import Checkpoint, State
-from pipelines.training.progress import last_step
+from pipelines.training.progress import last_step, lines
 from tests.training import line
 from tests.training.test_fit import kill_at, log_of
 
@@ -184,3 +188,42 @@ def test_with_all_checkpoints_damaged_it_starts_over_and_says_so(
     said = capsys.readouterr().out
     assert said.count("is damaged and passed over") == 2
     assert "resumed at step 0" in said
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        OSError(errno.ENOSPC, "told in any words"),
+        OSError(errno.EDQUOT, "told in any words"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        SafetensorError("Error while serializing: I/O error: Disk quota exceeded (os error 122)"),
+    ],
+)
+def test_a_full_disk_is_one_line_also_where_no_folder_could_be_made(tmp_path: Path, fault: Exception) -> None:
+    with pytest.raises(SeqlineError, match=r"^training: the disk is full \(free: \d+ MiB\): make room"):  # noqa: SIM117
+        with checkpoint.disk_faults(tmp_path / "never" / "made"):
+            raise fault
+
+
+def test_other_faults_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), checkpoint.disk_faults(tmp_path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def test_checkpoints_that_are_there_count_off_the_room_that_is_needed(tmp_path: Path) -> None:
+    parameters = shutil.disk_usage(tmp_path).free // 50  # 52 bytes each are needed
+    with pytest.raises(SeqlineError, match="training: needs"):
+        checkpoint.check_disk(tmp_path, parameters)
+    for name in ("step-00000010", "step-00000020"):
+        (tmp_path / name).mkdir()
+        with (tmp_path / name / "weights.safetensors").open("wb") as stream:
+            stream.truncate(16 * parameters)  # sparse: takes no room
+    checkpoint.check_disk(tmp_path, parameters)
+
+
+def test_a_log_with_bytes_of_something_else_is_read_around_them(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    assert list(lines(log)) == []
+    log.write_bytes(b'{"step": 3, "loss": 1.5}\n\xff\xfe{"step"\n[1]\n\n{"step": 4, "loss": 1.25}\n{"step": 5, "lo')
+    assert list(lines(log)) == [{"step": 3, "loss": 1.5}, {"step": 4, "loss": 1.25}]
+    assert last_step(log) == 4

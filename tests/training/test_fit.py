@@ -81,6 +81,26 @@ def test_killed_twice_and_resumed_it_ends_in_the_same_bytes(
     assert len([facts for facts in log if "event" not in facts]) == 60 + sum(repeats)
 
 
+def test_what_kills_left_is_swept_at_the_next_start(work: Path, tmp_path: Path, killed: Path) -> None:
+    weights = line.trained(work)
+    for folder in (weights.path, line.encoded(work).path, line.dataset(work).path):
+        shutil.copytree(folder, tmp_path / folder.name)
+    left = tmp_path / f".{weights.path.name}.partial"  # killed after its weights got their name
+    shutil.copytree(next(killed.glob(".weights-*.partial")), left)
+    assert line.trained(tmp_path) == Weights(tmp_path / weights.path.name, weights.sha256)
+    assert not left.exists()
+
+    shutil.copytree(killed / left.name, left)
+    torn, other = tmp_path / ".weights-0123456789abcdef.4711", tmp_path / ".weights-0123456789abcdef.partial"
+    for folder in (torn, other):
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half")
+    line.trained(tmp_path, line.TRAINING.model_copy(update={"steps": 1}))
+    assert not left.exists()
+    assert not torn.exists()
+    assert other.exists(), "a training of another spec may go on"
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "missing"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str, killed: Path

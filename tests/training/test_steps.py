@@ -20,6 +20,7 @@ from pipelines.errors import UserError
 from pipelines.spec import Architecture, Training
 from pipelines.spec.training import Lora
 from pipelines.training import base
+from pipelines.training.adapters import strange
 from pipelines.training.fit import fit
 from pipelines.training.forward import BytewiseDropout
 from pipelines.training.loop import Loop, out_of_memory
@@ -42,6 +43,11 @@ def plenty(work: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def facts_of(weights: Weights) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads((weights.path / "training.json").read_text())
+    return facts
+
+
+def facts_of_tokens(tokens: Tokens) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((tokens.path / "tokens.json").read_text())
     return facts
 
 
@@ -185,6 +191,15 @@ def test_adapters_learn_and_are_gone_in_the_end(work: Path, tmp_path: Path, targ
     assert all("proj" in name or "fc" in name for name in changed)
     again = fit(line.encoded(work), line.TRAINING.model_copy(update={"steps": 1, "learning_rate": 1e-9}), made.path, tmp_path)
     assert facts_of(again)["best_loss"] == pytest.approx(facts["best_loss"], abs=0.05)
+
+
+def test_pieces_that_adapters_cannot_learn_are_told(work: Path) -> None:
+    base = line.trained(work).path
+    known = facts_of_tokens(line.encoded(work))["vocabulary"]
+    assert strange(base, known) is None
+    told = strange(base, known + 3)
+    assert told is not None
+    assert told.startswith("training.lora: 3 pieces are new to the base")
 
 
 def test_adapters_on_layers_that_are_not_there_are_refused(work: Path, tmp_path: Path) -> None:
