@@ -66,7 +66,7 @@ class Policy:
     person: bool = True
     window: float = 30 * DAY
     stage_requests: int = 50
-    stage_seconds: float = 15.0
+    stage_seconds: float = 120.0
     gate_seconds: float = 7 * DAY
     judge_margin: float = 0.1
     ask_seconds: float = DAY
@@ -88,6 +88,7 @@ class Policy:
             stage_seconds=rollout.stage_seconds,
             gate_seconds=rollout.approval_days * DAY,
             judge_margin=slo.judge_margin,
+            mirrored=rollout.mirrored,
         )
 
     @property

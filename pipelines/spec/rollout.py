@@ -64,8 +64,11 @@ class Rollout(Section):
     """Mirrored answers needed to leave shadow."""
     stage_requests: int = Field(50, ge=1)
     """Canary answers needed to leave a stage, whatever they prove."""
-    stage_seconds: float = Field(15, ge=0)
+    stage_seconds: float = Field(120, ge=0)
     """Shortest time in a stage."""
+    mirrored: bool = False
+    """The champion's requests go to the canary in the stages, too, where there is room: the proof comes sooner and costs users
+    nothing, but the canary answers all that the champion does."""
     approval_days: float = Field(7, gt=0)
     """Days after which an unanswered gate is opened anew, on the evidence of that day."""
     alpha: float = Field(0.01, gt=0, lt=0.5)
