@@ -74,6 +74,20 @@ def test_in_shadow_both_arms_write_a_row_under_one_request(gate: Site, judge: Ju
     assert {p["source"] for p in pairs} == {"a small package"}
 
 
+def test_in_a_mirrored_stage_only_the_champions_requests_are_copied(gate: Site) -> None:
+    gate.route("2", weight=50, shadow=True)
+    since = gate.offsets()
+    answers = [gate.ask(user=f"user-{n}") for n in range(12)]
+    by = {answer.headers["X-Request-Id"]: answer.json()["version"] for answer in answers}
+    rows = 12 + list(by.values()).count("1")
+    assert 12 < rows < 24
+    told: dict[str, set[tuple[str, bool]]] = {}
+    for event in gate.events(since, rows):
+        told.setdefault(event.request, set()).add((event.arm, event.shadow))
+    both, canary = {("champion", False), ("canary", True)}, {("canary", False)}
+    assert told == {request: both if version == "1" else canary for request, version in by.items()}
+
+
 def test_a_slow_mirror_is_nobodys_wait_and_is_shed_first(gate: Site) -> None:
     gate.route("2", shadow=True)
     gate.faults["2"].delay, gate.faults["2"].delay_seconds = 1.0, 30.0
