@@ -18,7 +18,11 @@ def spec_of(name: str) -> Spec:
             "name": name,
             "data": {"source": {"kind": "files", "paths": ["pairs.csv"]}},
             "slo": {"judged": 0},
-            "rollout": {"shadow_requests": 40, "stages": [{"weight": 20, "burn": 20}, {"weight": 50, "burn": 5}]},
+            "rollout": {
+                "stage_seconds": 15,
+                "shadow_requests": 40,
+                "stages": [{"weight": 20, "burn": 20}, {"weight": 50, "burn": 5}],
+            },
         }
     )
 

@@ -14,7 +14,7 @@ from pipelines.rollout.dossier import gate
 from pipelines.rollout.policy import Action, Approved, Observed, Phase, Policy, State
 from pipelines.rollout.store import Event
 
-POLICY = Policy.of(spec.Slo(), spec.Rollout())
+POLICY = replace(Policy.of(spec.Slo(), spec.Rollout()), stage_seconds=15.0)
 TWO = replace(POLICY, slis=POLICY.slis[:2])  # no judge
 TICK = 2.0
 
