@@ -200,11 +200,9 @@ def _excluded(state: State, rule: Rule, policy: Policy) -> list[tuple[str, float
 def _not_now(state: State, observed: Observed, policy: Policy) -> list[str]:
     """Why no canary moves on at this moment, whatever is proven.
 
-    It may be worse: proof costs fewer bad answers at a small weight. There is no news. Or the champion itself burns.
+    It may be worse. There is no news. Or the champion itself burns.
     """
-    found, log = [], ev.log_worse(state.evidence)
-    if log >= math.log(policy.suspicion):
-        found.append(f"the canary may be worse: e = {number(log)}")
+    found = _suspected(state, policy)
     seen, last = state.evidence.slis["availability"], state.evidence.last
     answers = seen.champion.n + seen.canary.n
     if last is None or observed.now - last > max(STALE, SILENCE * (last - state.opened_at) / max(answers, 1)):
@@ -215,6 +213,32 @@ def _not_now(state: State, observed: Observed, policy: Policy) -> list[str]:
         if rule.objective is not None and incident(sli.recent.add(0, 0, observed.now), usual):
             found.append(f"frozen: the champion burns, too: {rule.name} is bad {INCIDENT:g} times as often as usual")
     return found
+
+
+def _suspected(state: State, policy: Policy) -> list[str]:
+    """Why a canary that may be worse stays where it is: proof costs fewer bad answers at a small weight.
+
+    Beside a champion without a fault nothing lowers the e-value again. So what clears a suspect is the next stage's proof.
+    """
+    log = ev.log_worse(state.evidence)
+    if log < math.log(policy.suspicion):
+        return []
+    unclear = [rule.name for rule in policy.slis if not _cleared(state, rule, policy)]
+    return [f"the canary may be worse: e = {number(log)}; to be cleared yet: {', '.join(unclear)}"] if unclear else []
+
+
+def _cleared(state: State, rule: Rule, policy: Policy) -> bool:
+    """Does an SLI already prove what the next stage is left on?"""
+    sli, last = state.evidence.slis[rule.name], len(policy.stages) - 1
+    if state.phase is Phase.SHADOW:
+        if rule.objective is None or rule.name in ev.UNPAIRED:
+            return True
+        burn = policy.stages[last][1] if policy.stages else policy.shadow_burn
+        return log_excluded(sli.mirror_canary, sli.mirror_champion, rule.budget, burn) >= policy.stage_bar
+    following = min(state.stage + 1, last)
+    if rule.objective is None:
+        return log_not_inferior(sli.stage_canary, sli.stage_champion, policy.margin(following)) >= policy.stage_bar
+    return log_burn_excluded(rule.name, sli, rule.budget, policy.stages[following][1]) >= policy.stage_bar
 
 
 def _frozen(state: State, observed: Observed, policy: Policy, least: float) -> tuple[str, ...]:

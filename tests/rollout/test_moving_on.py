@@ -21,6 +21,8 @@ PROVEN = Sli(
     champion=Count(90_000, 300), canary=Count(3_000, 9), stage_champion=Count(60_000, 200), stage_canary=Count(3_000, 9),
     recent=Recent(900.0, 3.0, NOW - 1),
 )  # fmt: skip
+SUSPECT = Wealth(1, (math.log(4),) * 9)
+SOME = Count(400, 3)  # enough to leave the stage at 25 %, not that at 50 %
 
 
 def at(stage: int = 2, sli: Sli = PROVEN, **more: object) -> State:
@@ -51,7 +53,7 @@ def test_what_is_proven_moves_on() -> None:
         (replace(at(), since=NOW - 119), "less than 120 s"),
         (at(sli=replace(PROVEN, canary=Count(60, 1), stage_canary=Count(60, 1))), "a burn of 4 is not excluded"),
         (at(sli=replace(PROVEN, stage_canary=Count(3_000, 290))), "a burn of 10 in this stage alone is not excluded"),
-        (at(sli=replace(PROVEN, wealth=Wealth(1, (math.log(4),) * 9))), "the canary may be worse"),
+        (at(sli=replace(PROVEN, wealth=SUSPECT, canary=SOME, stage_canary=SOME)), "the canary may be worse"),
         (at(sli=replace(PROVEN, recent=Recent(900, 60, NOW - 1))), "frozen: the champion burns, too: availability"),
         (at(last=NOW - 31), "the last answer is 31 s old"),
         (at(last=None), "no answer was seen yet"),
@@ -65,6 +67,15 @@ def test_it_holds_while_anything_is_missing_and_says_what(state: State, why: str
     assert why in " ".join(decision.reasons)
 
 
+def test_a_suspect_moves_on_by_the_next_stages_proof_since_nothing_else_would_ever_clear_it() -> None:
+    """Beside a champion without a fault the e-value never falls again: one bad answer would hold a good canary for ever."""
+    faultless = replace(PROVEN, champion=Count(90_000), stage_champion=Count(60_000), recent=Recent(900.0, 0.0, NOW - 1))
+    suspect = replace(faultless, wealth=SUSPECT)
+    assert action(at(sli=replace(suspect, canary=SOME, stage_canary=SOME))) is Action.HOLD
+    assert action(at(sli=replace(faultless, canary=SOME, stage_canary=SOME))) is Action.ADVANCE
+    assert action(at(sli=suspect)) is Action.ADVANCE
+
+
 def test_no_traffic_at_a_service_that_is_seldom_asked_is_nothing_special() -> None:
     few = replace(PROVEN, champion=Count(80), canary=Count(60))
     assert "s old" not in " ".join(decide(at(sli=few, last=NOW - 400), Observed(NOW), POLICY).reasons)
@@ -73,7 +84,7 @@ def test_no_traffic_at_a_service_that_is_seldom_asked_is_nothing_special() -> No
 @pytest.mark.parametrize(("log", "expected"), [(POLICY.bar, Action.ROLLBACK), (POLICY.bar - 1e-9, Action.HOLD)])
 def test_it_is_rolled_back_from_one_over_alpha_on(log: float, expected: Action, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Wealth, "log", property(lambda _self: log))
-    one = at(slis={"availability": PROVEN})
+    one = at(slis={"availability": replace(PROVEN, canary=SOME, stage_canary=SOME)})
     assert action(one, policy=replace(POLICY, slis=POLICY.slis[:1])) is expected
 
 

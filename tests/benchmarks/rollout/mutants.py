@@ -33,7 +33,7 @@ MUTANTS = (
     Mutant("moves on at once", "decide.py", "observed.now - state.since < policy.stage_seconds", "False"),
     Mutant("moves on without news", "decide.py", "if last is None or observed.now - last > ", "if last and last > 1e99 + "),
     Mutant("moves on in an incident", "budget.py", "return recent.bad > ", "return recent.bad > 1e9 * "),
-    Mutant("moves on while suspect", "decide.py", "if log >= math.log(policy.suspicion):", "if log >= policy.bar:"),
+    Mutant("moves on while suspect", "decide.py", "if log < math.log(policy.suspicion):", "if log < policy.bar:"),
     Mutant("an approval past its gate's end", "decide.py", "observed.now >= gate.expires_at", "observed.now > gate.expires_at"),
     Mutant("an approval of other evidence", "decide.py", "approval.digest == gate.digest and ", ""),
     Mutant("an approval from before the gate", "decide.py", "gate.opened_at <= approval.at < gate", "approval.at < gate"),
