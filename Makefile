@@ -31,7 +31,7 @@ lint: setup ## ruff and mypy
 
 BENCHMARKS := retrain scrub tagger pairs streaming flips curation training decoding resume overhead \
   economy serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving rollout \
-  controller_kills approvals compiled
+  controller_kills approvals compiled fuse judge
 bench: $(BENCHMARKS:%=bench-%) ## all benchmarks; each has its own target: bench-scrub, bench-pairs, bench-retrain, ...
 
 bench-%: setup

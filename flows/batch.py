@@ -53,14 +53,15 @@ def batch(
 
 
 def _champion(name: str, settings: Settings) -> str:
+    from pipelines.rollout.status import in_production
     from pipelines.rollout.store import Store
 
     store = Store(settings.database)
     store.create()
-    route = store.route(name)
-    if route is None or route.champion is None:
+    version = in_production(store, name)
+    if version is None:
         raise UserError(f"{name}: no version is in production: run `seqline retrain`, or name one: {name}@VERSION")
-    return route.champion
+    return version
 
 
 def _told(done: "Done", model: "Model") -> list[str]:

@@ -113,7 +113,7 @@ def pretrain(spec: Annotated[Path, typer.Argument(help="The base's YAML.")], as_
 @app.command()
 def rollout(
     name: Name,
-    watch: Annotated[bool, typer.Option("--watch", help="Tick to the end, or to the approval.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Tick to the end, the approval, or the probation.")] = False,
     as_json: Json = False,
 ) -> None:
     """One tick of the controller: read everything anew, decide, apply."""

@@ -121,6 +121,7 @@ class Judge:
             Event(
                 request=pair.request, user_hmac=pair.user_hmac, arm=pair.arm, version=pair.version, shadow=pair.shadow,
                 at=pair.at, slis={"judge": not verdict.flagged}, kind="verdict", gateway=self.gateway, seq=self.judged + index,
+                scores={"quality": verdict.support},
             )
             for index, (pair, verdict) in enumerate(zip(batch, verdicts, strict=True))
         ]  # fmt: skip

@@ -93,7 +93,9 @@ def page(
     settings = Settings()
     spec = spec_of(name, settings)
     path = out or settings.folder("pages") / f"rollout-{spec.name}.html"
-    path.write_text(rollout_page.latest(Store(settings.database), spec.name), encoding="utf-8")
+    store = Store(settings.database)
+    store.create()
+    path.write_text(rollout_page.latest(store, spec.name), encoding="utf-8")
     console.print(str(path), markup=False)
 
 
@@ -140,14 +142,25 @@ def _events(entries: "list[Entry]") -> "Table":
 
 
 def _reigns(served: "list[Reign]") -> "Table":
+    """Three columns, a few lines each: eight would be cut in a terminal of 80."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("from (UTC)", "to", "version", "as", "approver", "evidence", "data", "why", box=None)
+    table = Table(box=None, padding=(0, 2, 1, 0))
+    table.add_column("from, to (UTC)", no_wrap=True)
+    table.add_column("version", max_width=20)
+    table.add_column("why", overflow="fold")
     for each in served:
-        part = f"canary, {each.weight:g} %" if each.canary else "champion"
-        facts = [short(each.facts.get(key) or "-") for key in ("approver", "digest", "data_md5")]
+        share = f", {each.weight:g} %"
+        part = f"canary{share}" if each.canary else f"former champion{share}" if each.former else "champion"
+        facts = [
+            f"{what}: {short(each.facts[key])}"
+            for what, key in (("approver", "approver"), ("evidence", "digest"), ("data", "data_md5"))
+            if each.facts.get(key)
+        ]
         end = _stamp(each.until) if each.until else "now"
-        table.add_row(_stamp(each.since), end, each.version, part, *facts, each.why)
+        cells = (f"{_stamp(each.since)}\n{end}", f"{each.version}\n{part}", "\n".join([each.why, *facts]))
+        table.add_row(*map(Text, cells))
     return table
 
 

@@ -16,10 +16,12 @@ from rich.console import Console
 from flows.serve import gateway, traffic
 from flows.settings import Settings, spec_of
 from flows.sole import Busy, sole
+from flows.webhook import Wait, listening
 from pipelines.errors import Transient
 from pipelines.registry import Registry
-from pipelines.rollout import controller, leases, ledger
+from pipelines.rollout import controller, leases, ledger, paging
 from pipelines.rollout.controller import Outcome
+from pipelines.rollout.policy import Policy
 from pipelines.rollout.store import Store
 from pipelines.spec import Spec
 
@@ -38,17 +40,24 @@ class Watched:
 
 @flow(name="rollout", retries=0)
 def rollout(name: str) -> str:
-    """The scheduled controller: nothing to do without an open rollout; with one, tick to its end, the approval included."""
+    """The scheduled controller: without an open rollout, page a person who is needed; with one, tick to its very end."""
     settings = Settings().apply()
     spec = spec_of(name, settings)
     store = Store(settings.database)
     store.create()
     try:
         if controller.open_rollout(store, spec.name) is None:
+            _look(store, spec)
             return tick(spec, settings).summary if _due(store, spec.name) else "no rollout is open"
         return watch(spec, settings, to_the_end=True).outcome.summary
     except Busy as busy:
         return str(busy)
+
+
+def _look(store: Store, spec: Spec) -> None:
+    """What burns is looked for here, too: it needs the rollout database alone, and the next tick tells the registry."""
+    with store.transaction() as connection:
+        paging.look(store, spec.name, Policy.of(spec.slo, spec.rollout), time.time(), connection)
 
 
 def _due(store: Store, name: str) -> bool:
@@ -67,16 +76,18 @@ def tick(spec: Spec, settings: Settings) -> Outcome:
 
 
 def watch(spec: Spec, settings: Settings, *, to_the_end: bool = False) -> Watched:
-    """Tick every 2 s until the rollout is closed or, unless `to_the_end`, waits for a person."""
+    """Tick every 2 s until the rollout is closed or, unless `to_the_end`, waits for a person or is on probation."""
     store = Store(settings.database)
     registry = _registry(settings)
     counted: dict[str, Any] = {}
+    console = Console(highlight=False, soft_wrap=True)
     with sole("rollout", spec.name, settings), ExitStack() as around:
         route = store.route(spec.name)
         if route and route.canary:
             url = around.enter_context(gateway(spec, settings))
             counted = around.enter_context(traffic(spec, url, settings))
-        outcome = _tick_on(store, registry, spec, _holder(settings), to_the_end=to_the_end)
+        wait = around.enter_context(listening(spec.name, settings, console)) if to_the_end else time.sleep
+        outcome = _tick_on(store, registry, spec, _holder(settings), wait, console, to_the_end=to_the_end)
     return Watched(outcome, counted)
 
 
@@ -92,8 +103,9 @@ def _holder(settings: Settings) -> str:
     return f"{socket.gethostname()}:{settings.workspace}"[-250:]
 
 
-def _tick_on(store: Store, registry: Registry, spec: Spec, holder: str, *, to_the_end: bool) -> Outcome:
-    console = Console(highlight=False, soft_wrap=True)
+def _tick_on(
+    store: Store, registry: Registry, spec: Spec, holder: str, wait: Wait, console: Console, *, to_the_end: bool
+) -> Outcome:
     failures, said = 0, ""
     while True:
         started = time.monotonic()
@@ -109,6 +121,7 @@ def _tick_on(store: Store, registry: Registry, spec: Spec, holder: str, *, to_th
             if outcome.summary != said:
                 said = outcome.summary
                 console.print(f"{time.strftime('%H:%M:%S')} {said}", markup=False)
-            if not outcome.open or (outcome.waiting_for_approval and not to_the_end):
+            patient = outcome.waiting_for_approval or outcome.on_probation
+            if not outcome.open or (patient and not to_the_end):
                 return outcome
-        time.sleep(max(0.0, TICK_SECONDS - (time.monotonic() - started)))
+        wait(max(0.0, TICK_SECONDS - (time.monotonic() - started)))

@@ -4,7 +4,9 @@ The processes are those of infra/Procfile, kept by honcho in a session of their 
 address answers, `down` stops it.
 """
 
+import base64
 import contextlib
+import hmac
 import json
 import os
 import signal
@@ -49,6 +51,7 @@ def environment(name: str, settings: Settings) -> dict[str, str]:
     """What the Procfile's processes find; the tools of this virtual environment come first on the PATH."""
     tools = Path(sys.executable).parent
     return {
+        **webhooks(settings),
         **settings.environment(),
         MARK: str(settings.workspace),
         "MLFLOW_TRACKING_URI": settings.mlflow,
@@ -57,6 +60,22 @@ def environment(name: str, settings: Settings) -> dict[str, str]:
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "SEQLINE_ARTIFACTS": str(settings.artifacts),
         "SEQLINE_MODEL": name,
+    }
+
+
+def webhooks(settings: Settings) -> dict[str, str]:
+    """Lets this MLflow, which listens on the loopback alone, send webhooks there; they shorten an approval's wait.
+
+    Their secrets are encrypted with a key of the workspace's own: with one of the process, as by default, no webhook at all
+    would be sent after a restart.
+    """
+    key = hmac.digest(settings.hmac_key, b"seqline: secrets of MLflow's webhooks", "sha256")
+    return {
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_CACHE_TTL": "1",  # seconds until a watch that just began is told
+        "MLFLOW_WEBHOOK_REQUEST_TIMEOUT": "5",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(key).decode(),
     }
 
 

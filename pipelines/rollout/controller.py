@@ -5,30 +5,36 @@ tick never was; killed after it, the next tick finds the outbox and goes on. The
 decided, and the registry is told later. Of several controllers only the one with the lease acts (`lease.py`).
 """
 
-import secrets
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from pipelines.errors import Transient, UserError
+from pipelines.errors import Transient
 from pipelines.registry.records import PRODUCTION, Approval
-from pipelines.rollout import approving, dossier, effects, holding, leases, ledger, page, waking
+from pipelines.rollout import approving, dossier, effects, holding, leases, ledger, page, paging, probation, waking, watch
 from pipelines.rollout import evidence as ev
 from pipelines.rollout import policy as po
 from pipelines.rollout.decide import decide, step
 from pipelines.rollout.effects import Memory
 from pipelines.rollout.leases import Lease
+from pipelines.rollout.opening import enqueue, open  # noqa: A004
 from pipelines.rollout.policy import TERMINAL, Action, Decision, Gate, Phase, Policy, State
 from pipelines.rollout.store import LEASE_SECONDS, Rollout, Route, Store
 from pipelines.spec import Spec
+
+__all__ = ["HERE", "Outcome", "open", "open_rollout", "tell", "tick"]
 
 HERE = "this controller"  # the holder of the lease where there is but one
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a rollout stands after a tick; `open` until the registry, too, knows how it ended."""
+    """How a rollout stands after a tick; `open` until the registry, too, knows how it ended.
+
+    `approved`: a person has pressed, and what holds the promotion is of the moment (old news, an incident).
+    """
 
     name: str
     version: str | None
@@ -37,51 +43,30 @@ class Outcome:
     reasons: tuple[str, ...]
     where: str
     open: bool
+    approved: bool = False
 
     @property
     def waiting_for_approval(self) -> bool:
-        return self.state is not None and self.state.phase is Phase.APPROVAL
+        """Is there nothing to do until a person presses?"""
+        return self.state is not None and self.state.phase is Phase.APPROVAL and not self.approved
+
+    @property
+    def on_probation(self) -> bool:
+        return self.state is not None and self.state.phase is Phase.PROBATION
 
     @property
     def summary(self) -> str:
         """One line that changes only when something happens."""
         if self.version is None:
             return f"{self.name}: no rollout is open"
-        said = "" if self.action in (Action.HOLD, Action.FINISH) else f": {'; '.join(self.reasons)}"
+        silent = self.action is Action.FINISH or (self.action is Action.HOLD and not self.approved)
+        said = "" if silent else f": {'; '.join(self.reasons)}"
         return f"{self.name} version {self.version}: {self.where}{said}"
 
 
 def open_rollout(store: Store, name: str) -> Rollout | None:
     """The rollout of `name` that is open, if any."""
     return store.open_rollout(name)
-
-
-def open(  # noqa: A001
-    store: Store, name: str, version: str, champion: str | None, now: float, salt: str | None = None, *, again: bool = False
-) -> int:
-    """Open the rollout of `version`, once, and return its id; a version rolled out before is only taken `again` on demand.
-
-    The champion is the one that the route names; `champion` counts where there is no route yet. An older version's rollout
-    that is still open is closed as superseded.
-
-    Raises:
-        UserError: a newer version is being rolled out.
-    """
-    with store.transaction() as connection:
-        older = store.open_rollout(name, connection)
-        known = ledger.rollout_of(name, version, connection)
-        if known and (known.outcome is None or not again):
-            return known.id
-        if older:
-            _supersede(older, version, now, connection)
-        route = store.route(name, connection) or Route(champion)
-        state = po.start(version, route.champion, now)
-        rollout = ledger.begin(name, state, store.heads(name, connection), connection)
-        _enqueue(rollout, effects.opened(version, route.champion, now), connection)
-        if state.phase is Phase.SHADOW:
-            wanted = replace(route, canary=version, weight=0.0, shadow=True, salt=salt or secrets.token_hex(16))
-            store.set_route(name, replace(wanted, lease_until=now + LEASE_SECONDS), connection)
-        return rollout
 
 
 def tick(store: Store, memory: Memory, spec: Spec, now: float, holder: str = HERE) -> Outcome:
@@ -101,7 +86,9 @@ def tick(store: Store, memory: Memory, spec: Spec, now: float, holder: str = HER
     with store.transaction() as connection:
         leases.check(lease, connection)
         rollout = store.open_rollout(spec.name, connection)
-        outcome = _carry_on(store, rollout, asked, spec, now, connection) if rollout else _idle(spec.name)
+        policy = Policy.of(spec.slo, spec.rollout)
+        paging.look(store, spec.name, policy, now, connection)
+        outcome = _carry_on(store, rollout, asked, spec, policy, now, connection) if rollout else _idle(spec.name)
     tell(store, memory, lease, now)
     return outcome
 
@@ -152,21 +139,22 @@ def _unasked(state: State | None) -> str:
         return "no version asks for an approval now"
     if state.phase is Phase.ROLLED_BACK:
         return approving.OVERTAKEN
-    if state.phase is Phase.PROMOTED:
+    if state.phase in (Phase.PROBATION, Phase.PROMOTED):
         return f"version {state.evidence.canary} was let in already"
     return f"version {state.evidence.canary} asks for no approval yet: it has not passed all stages"
 
 
 def _carry_on(
-    store: Store, rollout: Rollout, asked: Sequence[Approval], spec: Spec, now: float, connection: sa.Connection
+    store: Store, rollout: Rollout, asked: Sequence[Approval], spec: Spec, policy: Policy, now: float, connection: sa.Connection
 ) -> Outcome:
-    name, policy, approvers = rollout.name, Policy.of(spec.slo, spec.rollout), spec.rollout.approvers
+    name, approvers = rollout.name, spec.rollout.approvers
     route = store.route(name, connection) or Route(None)
     journal = store.read(name, rollout.offsets, connection)
     state = ledger.with_users(rollout.id, ledger.state_of(rollout), journal.events, connection)
     state = _counted(po.prepared(state, policy), name, policy, connection)
     state = waking.awake(state, route, policy, rollout.state["last"].get("at"), now)
     known = state.evidence.users
+    state = probation.read(state, journal.events)
     state = replace(state, evidence=ev.fold(state.evidence, journal.events))
 
     presses = approving.weigh(state.gate, asked, approvers)
@@ -189,12 +177,15 @@ def _carry_on(
     if state.phase not in TERMINAL:
         ledger.measure(rollout.id, rollout.opened_at, now, _numbers(after, route, policy, now), connection, always=happened)
     by = presses.approval if used else None
-    _enqueue(rollout.id, effects.decided(after, decision.action, decision.reasons, now, gate, by, used), connection)
-    _enqueue(rollout.id, effects.refused(name, refused), connection)
+    told = effects.decided(state.phase, after, decision, now, gate, by, used, policy.holdback)
+    enqueue(rollout.id, told, connection)
+    enqueue(rollout.id, effects.refused(name, refused), connection)
     finished = decision.action is Action.FINISH
     if finished:
         ledger.close(rollout.id, after.phase, now, connection)
-    return Outcome(name, rollout.version, after, decision.action, decision.reasons, po.stage_name(after, policy), not finished)
+    approved = presses.approval is not None and presses.approval.prod_version not in dict(refused)
+    where = po.stage_name(after, policy)
+    return Outcome(name, rollout.version, after, decision.action, decision.reasons, where, not finished, approved)
 
 
 def _counted(state: State, name: str, policy: Policy, connection: sa.Connection) -> State:
@@ -214,6 +205,8 @@ def _numbers(state: State, route: Route, policy: Policy, now: float) -> dict[str
         if rule.objective is not None:
             what = po.budget(state, rule, policy, now)
             found |= {f"left.{rule.name}": what.left, f"burn.{rule.name}": what.burn}
+    if state.watched:
+        found["log_e.on probation"] = watch.log_worse(state.watched)
     return found
 
 
@@ -239,6 +232,8 @@ def _move(
 ) -> Route:
     """Bring the route to what the state wants; if it is there already, renew the canary's lease."""
     wanted = _wanted(route, state, policy)
+    if decision.action is Action.SET_BACK:  # users drawn anew, independently of all that was seen: else no bet on them is fair
+        wanted = replace(wanted, salt=hashlib.sha256(f"{route.salt} {route.generation}".encode()).hexdigest()[:32])
     if wanted != route or decision.action is Action.REARM:
         return store.set_route(name, replace(wanted, lease_until=now + LEASE_SECONDS), connection)
     if wanted.canary:
@@ -255,24 +250,6 @@ def _wanted(route: Route, state: State, policy: Policy) -> Route:
         return replace(route, champion=champion, canary=None, weight=0.0, shadow=False)
     weight, shadow = po.traffic(state, policy)
     return replace(route, champion=found.champion, canary=found.canary, weight=weight, shadow=shadow)
-
-
-def _supersede(older: Rollout, version: str, now: float, connection: sa.Connection) -> None:
-    state = ledger.state_of(older)
-    if state.phase in TERMINAL:  # decided; only the registry does not know all of it yet, and the outbox stays
-        ledger.close(older.id, state.phase, now, connection)
-        return
-    if int(version) <= int(older.version):
-        raise UserError(
-            f"{older.name}: version {older.version} is being rolled out, and {version} is older: roll it back first"
-        )
-    ledger.close(older.id, "superseded", now, connection)
-    _enqueue(older.id, effects.closed("superseded", now, [f"version {version} came"], canary=False), connection)
-
-
-def _enqueue(rollout: int, rows: Sequence[effects.Row], connection: sa.Connection) -> None:
-    for effect, payload in rows:
-        ledger.enqueue(rollout, effect, payload, connection)
 
 
 def _looking_on(store: Store, lease: Lease) -> Outcome:

@@ -1,8 +1,9 @@
 """What to do with a rollout now: `decide(state, observed, policy) -> Decision`, and `step`, which makes it so. All pure.
 
     first ───────────────────────────────────────────────▶ promoted        (no champion: the gates alone)
-    shadow ──▶ stage 1 ──▶ ... ──▶ stage n ──▶ approval ──▶ promoted
-      └───────────┴──────────────────┴────────────┴───────▶ rolled back    (final)
+    shadow ──▶ stage 1 ──▶ ... ──▶ stage n ──▶ approval ──▶ probation ──▶ promoted
+      │           │ ◀────────────── set back ─────────────────┤
+      └───────────┴──────────────────┴────────────┴───────────┴─────────▶ rolled back    (final)
 
 No data and no proof both mean: hold.
 """
@@ -12,15 +13,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from pipelines.rollout import evidence as ev
+from pipelines.rollout import probation
 from pipelines.rollout.budget import FREEZE, INCIDENT, incident, overspent
 from pipelines.rollout.evidence import Count
 from pipelines.rollout.exclusion import log_burn_excluded, log_excluded, log_not_inferior
 from pipelines.rollout.policy import TERMINAL, Action, Decision, Gate, Observed, Phase, Policy, Rule, State, budget
+from pipelines.rollout.wording import failed, in_rollout, in_stage, number
 
 REARM_AFTER = 10.0  # seconds that a gateway's fuse stays blown before the canary gets another try
 REARMS = 2
 STALE = 30.0  # seconds without an answer after which nothing moves on, or SILENCE times the usual gap if that is longer
 SILENCE = 10.0
+ENDS = {Action.PROMOTE: Phase.PROMOTED, Action.END_PROBATION: Phase.PROMOTED, Action.ROLLBACK: Phase.ROLLED_BACK}
 
 
 def decide(state: State, observed: Observed, policy: Policy) -> Decision:
@@ -32,9 +36,12 @@ def decide(state: State, observed: Observed, policy: Policy) -> Decision:
         return Decision(Action.HOLD, ("the registry has not been told yet",), numbers)
     if state.phase is Phase.FIRST:
         return Decision(Action.PROMOTE, ("no champion: let in by the gates alone",), numbers)
-    worse = _worse(state, policy) or _spent(state, observed, policy) or _dead(state)
+    on_probation = state.phase is Phase.PROBATION
+    worse = _worse(state, policy) or (() if on_probation else _spent(state, observed, policy) or _dead(state))
     if worse:
         return Decision(Action.ROLLBACK, worse, numbers)
+    if on_probation:
+        return _on_probation(state, observed, policy, numbers)
     return _ahead(state, observed, policy, numbers)
 
 
@@ -63,11 +70,24 @@ def step(state: State, decision: Decision, now: float, policy: Policy, gate: Gat
         return replace(state, evidence=ev.rearm(state.evidence, now))
     if action is Action.OPEN_GATE:
         return replace(state, phase=Phase.APPROVAL, since=now, gate=gate)
-    if action is Action.PROMOTE:
-        return replace(state, phase=Phase.PROMOTED, since=now)
-    if action is Action.ROLLBACK:
-        return replace(state, phase=Phase.ROLLED_BACK, since=now)
-    return state
+    if action is Action.PROMOTE and state.phase is not Phase.FIRST and policy.probation_seconds:
+        return probation.begin(state, now, policy)
+    if action is Action.SET_BACK:
+        return probation.set_back(state, now, policy)
+    end = ENDS.get(action)
+    return replace(state, phase=end, since=now) if end else state
+
+
+def _on_probation(state: State, observed: Observed, policy: Policy, numbers: Mapping[str, float]) -> Decision:
+    """Doubt sets it back, unless the former champion burns likewise: the first stage then tells which of the two it was."""
+    fused = ("a gateway cut it off",) if state.evidence.fused is not None else ()
+    doubts = (*probation.doubts(state, policy), *_spent(state, observed, policy), *fused)
+    shared = _incidents(state, observed, policy)
+    if doubts:
+        return Decision(Action.HOLD if shared else Action.SET_BACK, (*doubts, *shared), numbers)
+    missing = [*probation.unfinished(state, observed.now, policy), *_stale(state, observed), *shared]
+    reasons = (*missing, *probation.figures(state, policy)) if missing else ("on probation it kept what the champion kept",)
+    return Decision(Action.HOLD if missing else Action.END_PROBATION, reasons, numbers)
 
 
 def _onward(state: State, policy: Policy, numbers: Mapping[str, float]) -> Decision:
@@ -75,11 +95,11 @@ def _onward(state: State, policy: Policy, numbers: Mapping[str, float]) -> Decis
     counts: tuple[str, ...] = ()
     if state.phase is Phase.SHADOW:
         mirrored = state.evidence.slis["availability"].mirror_canary
-        why = f"shadow: {_failed(mirrored)} bad in mirrored answers, and no sign that the canary is worse"
+        why = f"shadow: {failed(mirrored)} bad in mirrored answers, and no sign that the canary is worse"
     else:
         weight, burn = policy.stages[state.stage]
         why = f"at {weight:g} %: a burn of {burn:g} is excluded in every SLI"
-        counts = tuple(_seen(state, rule.name) for rule in policy.slis)
+        counts = tuple(in_stage(state, rule.name) for rule in policy.slis if rule.name not in ev.SCORED)
         following = state.stage + 1
     if following < len(policy.stages):
         return Decision(Action.ADVANCE, (why, *counts, f"next: {policy.stages[following][0]:g} % of the users"), numbers)
@@ -95,7 +115,7 @@ def _worse(state: State, policy: Policy) -> tuple[str, ...]:
     slis = sorted(policy.slis, key=lambda rule: -state.evidence.slis[rule.name].log)
     suspects = [rule.name for rule in slis if state.evidence.slis[rule.name].log >= policy.bar] or [slis[0].name]
     head = f"the canary is worse than the champion: e = {number(total)} >= {number(policy.bar)}"
-    return (head, *(f"{_counts(state, name)}: e = {number(state.evidence.slis[name].log)}" for name in suspects))
+    return (head, *(f"{in_rollout(state, name)}: e = {number(state.evidence.slis[name].log)}" for name in suspects))
 
 
 def _spent(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
@@ -103,7 +123,7 @@ def _spent(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
         if rule.objective is not None:
             sli, what = state.evidence.slis[rule.name], budget(state, rule, policy, observed.now)
             if overspent(sli.stage_canary, sli.stage_champion, what):
-                return (f"{_seen(state, rule.name)} in this stage: more than the {what.stage:.0f} excess ones it may spend",)
+                return (f"{in_stage(state, rule.name)} in this stage: more than the {what.stage:.0f} excess ones it may spend",)
     return ()
 
 
@@ -114,7 +134,7 @@ def _dead(state: State) -> tuple[str, ...]:
     if found.fuses <= REARMS or not healthy:
         return ()
     return (
-        f"a gateway cut the canary off {found.fuses} times; the champion meanwhile failed {_failed(found.beside_fuse)} answers",
+        f"a gateway cut the canary off {found.fuses} times; the champion meanwhile failed {failed(found.beside_fuse)} answers",
     )
 
 
@@ -153,7 +173,7 @@ def _shadow(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]
             continue
         if log_excluded(sli.mirror_canary, sli.mirror_champion, rule.budget, policy.shadow_burn) < policy.stage_bar:
             what = f"a burn of {policy.shadow_burn:g} is not excluded yet"
-            missing.append(f"shadow: {rule.name}: {what} ({_failed(sli.mirror_canary)} bad in mirrored answers)")
+            missing.append(f"shadow: {rule.name}: {what} ({failed(sli.mirror_canary)} bad in mirrored answers)")
     return tuple(missing)
 
 
@@ -172,7 +192,7 @@ def _stage(state: State, observed: Observed, policy: Policy) -> tuple[str, ...]:
             if found < policy.stage_bar:
                 missing.append(
                     f"{weight}: {rule.name}: {what} is not excluded yet "
-                    f"(e = {number(found)} of {number(policy.stage_bar)}; the canary has {_failed(sli.stage_canary)} bad here)"
+                    f"(e = {number(found)} of {number(policy.stage_bar)}; the canary has {failed(sli.stage_canary)} bad here)"
                 )
     return tuple(missing)
 
@@ -184,17 +204,24 @@ def _excluded(state: State, rule: Rule, policy: Policy) -> list[tuple[str, float
     bad of late is hidden among the good answers before.
     """
     sli, burn = state.evidence.slis[rule.name], policy.stages[state.stage][1]
+    if rule.margin is not None:
+        margin = policy.widened(rule.margin, state.stage)
+        what = f"being {'flagged' if rule.objective is None else 'bad'} {margin:.0%} more often than the champion"
+        return [(what, log_not_inferior(_here(state, rule), sli.stage_champion, margin))]
     if rule.objective is None:
-        margin = policy.margin(state.stage)
-        what = f"being flagged {margin:.0%} more often than the champion"
-        return [(what, log_not_inferior(sli.stage_canary, sli.stage_champion, margin))]
+        return []
     found = [(f"a burn of {burn:g}", log_burn_excluded(rule.name, sli, rule.budget, burn))]
     if state.stage:
         wider = policy.stages[state.stage - 1][1]
-        here = sli.stage_canary if rule.name in ev.UNPAIRED else sli.stage_canary + sli.stage_mirror
-        alone = log_excluded(here, sli.stage_champion, rule.budget, wider)
+        alone = log_excluded(_here(state, rule), sli.stage_champion, rule.budget, wider)
         found.append((f"a burn of {wider:g} in this stage alone", alone))
     return found
+
+
+def _here(state: State, rule: Rule) -> Count:
+    """The canary's answers in this stage, mirrored ones too."""
+    sli = state.evidence.slis[rule.name]
+    return sli.stage_canary if rule.name in ev.UNPAIRED else sli.stage_canary + sli.stage_mirror
 
 
 def _not_now(state: State, observed: Observed, policy: Policy) -> list[str]:
@@ -202,11 +229,20 @@ def _not_now(state: State, observed: Observed, policy: Policy) -> list[str]:
 
     It may be worse. There is no news. Or the champion itself burns.
     """
-    found = _suspected(state, policy)
+    return [*_suspected(state, policy), *_stale(state, observed), *_incidents(state, observed, policy)]
+
+
+def _stale(state: State, observed: Observed) -> list[str]:
     seen, last = state.evidence.slis["availability"], state.evidence.last
     answers = seen.champion.n + seen.canary.n
     if last is None or observed.now - last > max(STALE, SILENCE * (last - state.opened_at) / max(answers, 1)):
-        found.append("no answer was seen yet" if last is None else f"the last answer is {observed.now - last:.0f} s old")
+        return ["no answer was seen yet" if last is None else f"the last answer is {observed.now - last:.0f} s old"]
+    return []
+
+
+def _incidents(state: State, observed: Observed, policy: Policy) -> list[str]:
+    """SLIs in which the champion burns, too: whatever it is, it is not the canary alone."""
+    found = []
     for rule in policy.slis:
         sli = state.evidence.slis[rule.name]
         usual = state.before.get(rule.name, Count()) + sli.champion
@@ -223,7 +259,8 @@ def _suspected(state: State, policy: Policy) -> list[str]:
     log = ev.log_worse(state.evidence)
     if log < math.log(policy.suspicion):
         return []
-    unclear = [rule.name for rule in policy.slis if not _cleared(state, rule, policy)]
+    signs = [rule for rule in policy.slis if state.evidence.slis[rule.name].log > 0]
+    unclear = [rule.name for rule in signs if not _cleared(state, rule, policy)]
     return [f"the canary may be worse: e = {number(log)}; to be cleared yet: {', '.join(unclear)}"] if unclear else []
 
 
@@ -236,8 +273,11 @@ def _cleared(state: State, rule: Rule, policy: Policy) -> bool:
         burn = policy.stages[last][1] if policy.stages else policy.shadow_burn
         return log_excluded(sli.mirror_canary, sli.mirror_champion, rule.budget, burn) >= policy.stage_bar
     following = min(state.stage + 1, last)
+    if rule.margin is not None:
+        margin = policy.widened(rule.margin, following)
+        return log_not_inferior(_here(state, rule), sli.stage_champion, margin) >= policy.stage_bar
     if rule.objective is None:
-        return log_not_inferior(sli.stage_canary, sli.stage_champion, policy.margin(following)) >= policy.stage_bar
+        return True
     return log_burn_excluded(rule.name, sli, rule.budget, policy.stages[following][1]) >= policy.stage_bar
 
 
@@ -251,31 +291,6 @@ def _frozen(state: State, observed: Observed, policy: Policy, least: float) -> t
     )
 
 
-def _seen(state: State, name: str) -> str:
-    sli = state.evidence.slis[name]
-    return f"{name}: {_failed(sli.stage_canary)} bad, champion {_failed(sli.stage_champion)}"
-
-
-def _counts(state: State, name: str) -> str:
-    sli = state.evidence.slis[name]
-    live = f"{name}: canary bad in {_failed(sli.canary)} answers, champion in {_failed(sli.champion)}"
-    if sli.mirror_canary.n:
-        live += f" (mirrored: {_failed(sli.mirror_canary)} and {_failed(sli.mirror_champion)})"
-    return live
-
-
-def _failed(count: Count) -> str:
-    return f"{count.bad:,} of {count.n:,}"
-
-
 def _numbers(state: State, policy: Policy) -> dict[str, float]:
     slis = {f"log_e.{name}": sli.log for name, sli in sorted(state.evidence.slis.items())}
     return {"log_e": ev.log_worse(state.evidence), "log_bar": policy.bar, **slis}
-
-
-def number(log: float) -> str:
-    """An e-value for people, from its natural log."""
-    if log > math.log(1e6):
-        return f"10^{log / math.log(10):.0f}"
-    value = math.exp(log)
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

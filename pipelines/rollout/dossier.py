@@ -6,9 +6,9 @@ from typing import Any
 
 from pipelines.artifact import digest
 from pipelines.rollout import evidence as ev
-from pipelines.rollout.decide import number
 from pipelines.rollout.evidence import Count
 from pipelines.rollout.policy import Gate, Policy, State, budget
+from pipelines.rollout.wording import number
 
 
 def content(state: State, policy: Policy, history: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:

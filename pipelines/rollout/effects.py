@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from pipelines.registry.records import Approval, Version
 from pipelines.rollout.ledger import Effect
-from pipelines.rollout.policy import Action, Approved, Gate, State
+from pipelines.rollout.policy import Action, Approved, Decision, Gate, Phase, State
 
 Row = tuple[str, Mapping[str, Any]]  # effect, payload
 UNKNOWN = "unknown"  # who approved, where MLflow runs without authentication: not a guess
@@ -42,10 +42,23 @@ def closed(outcome: str, now: float, reasons: Sequence[str] = (), *, canary: boo
     return [*free, ("close_gate", {"outcome": said}), _record(outcome, now, reasons=list(reasons)), PAGE]
 
 
-def reverted(champion: str, now: float, why: str) -> list[Row]:
+def reverted(champion: str, now: float, reasons: Sequence[str]) -> list[Row]:
     """A promoted version gives way to the champion before it."""
-    said = [_alias("champion", champion), _alias("canary", None), ("close_gate", {"outcome": f"rolled back: {why}"})]
-    return [*said, _record("rolled back", now, reasons=[why], champion=champion), PAGE]
+    said = [_alias("champion", champion), _alias("canary", None), ("close_gate", {"outcome": f"rolled back: {reasons[0]}"})]
+    return [*said, _record("rolled back", now, reasons=list(reasons), champion=champion), PAGE]
+
+
+def set_back(state: State, now: float, reasons: Sequence[str]) -> list[Row]:
+    """A version on probation gives way to the champion before it, and begins at the first stage again."""
+    found, why = state.evidence, list(reasons)
+    told = _record("set back", now, weight=100 * found.weights[-1][1], reasons=why, champion=found.champion)
+    aliases = (_alias("champion", found.champion), _alias("canary", found.canary))
+    return [*aliases, ("close_gate", {"outcome": f"set back: {why[0]}"}), told, PAGE]
+
+
+def ended(reasons: Sequence[str], now: float) -> list[Row]:
+    """A probation is over, and nobody has the former champion any more."""
+    return [_record("probation ended", now, reasons=list(reasons)), PAGE]
 
 
 def ordered(order: str, now: float, why: str) -> list[Row]:
@@ -53,26 +66,40 @@ def ordered(order: str, now: float, why: str) -> list[Row]:
     return [_record(order, now, reasons=[why])]
 
 
-def decided(
-    state: State, action: Action, reasons: Sequence[str], now: float, evidence: Gate | None, by: Approved | None,
-    presses: Sequence[Approval] = (),
-) -> list[Row]:  # fmt: skip
-    """The rows of a controller's decision.
+def paged(sli: str, burn: float, since: float, why: str, now: float) -> list[Row]:
+    """A person is paged, since an SLI burns."""
+    return [_record("paged", now, sli=sli, burn=burn, since=since, reasons=[why]), PAGE]
 
-    `state` is the one after it; `evidence` the gate (opened now, or let in on); `presses` those that the approval stands on.
+
+def decided(
+    before: Phase, state: State, decision: Decision, now: float, evidence: Gate | None, by: Approved | None = None,
+    presses: Sequence[Approval] = (), holdback: float = 0.0,
+) -> list[Row]:  # fmt: skip
+    """The rows of a controller's decision, made in the phase `before`.
+
+    `state` is the one after it; `evidence` the gate (opened now, or let in on); `presses` those that the approval stands on;
+    `holdback` the percent of the users who keep the champion in a probation.
     """
+    action, reasons, rows = decision.action, decision.reasons, list[Row]()
     if action is Action.ADVANCE:
-        return [_record("stage", now, weight=100 * state.evidence.weights[-1][1], reasons=list(reasons))]
-    if action is Action.REARM:
-        return [_record("tried again", now, reasons=list(reasons))]
-    if action is Action.OPEN_GATE and evidence:
+        rows = [_record("stage", now, weight=100 * state.evidence.weights[-1][1], reasons=list(reasons))]
+    elif action is Action.REARM:
+        rows = [_record("tried again", now, reasons=list(reasons))]
+    elif action is Action.OPEN_GATE and evidence:
         page = {"evidence": evidence.markdown, "digest": evidence.digest, "at": evidence.opened_at}
-        return [("open_gate", page), _record("gate opened", now, digest=evidence.digest), PAGE]
-    if action is Action.PROMOTE and evidence:
-        return [*_promoted(state, reasons, now, evidence, by, presses)]
-    if action is Action.ROLLBACK:
-        return closed("rolled back", now, reasons)
-    return []
+        rows = [("open_gate", page), _record("gate opened", now, digest=evidence.digest), PAGE]
+    elif action is Action.PROMOTE and evidence:
+        kept = {"holdback": holdback} if state.phase is Phase.PROBATION else {}
+        rows = [*_promoted(state, reasons, now, evidence, by, presses, kept)]
+    elif action is Action.SET_BACK:
+        rows = set_back(state, now, reasons)
+    elif action is Action.END_PROBATION:
+        rows = ended(reasons, now)
+    elif action is Action.ROLLBACK and before is Phase.PROBATION:
+        rows = reverted(state.evidence.champion, now, reasons)
+    elif action is Action.ROLLBACK:
+        rows = closed("rolled back", now, reasons)
+    return rows
 
 
 def refused(name: str, versions: Iterable[tuple[str, str]]) -> list[Row]:
@@ -81,8 +108,9 @@ def refused(name: str, versions: Iterable[tuple[str, str]]) -> list[Row]:
 
 
 def _promoted(
-    state: State, reasons: Sequence[str], now: float, evidence: Gate, by: Approved | None, presses: Sequence[Approval]
-) -> Iterable[Row]:
+    state: State, reasons: Sequence[str], now: float, evidence: Gate, by: Approved | None, presses: Sequence[Approval],
+    kept: Mapping[str, float],
+) -> Iterable[Row]:  # fmt: skip
     page = {"evidence": evidence.markdown, "digest": evidence.digest}
     if by:
         for press in presses:
@@ -93,7 +121,8 @@ def _promoted(
     yield _alias("canary", None)
     yield "close_gate", {"outcome": "promoted"}
     who = {"approver": by.user or UNKNOWN, "production": by.prod_version} if by else {"approver": GATES}
-    yield _record("promoted", now, reasons=list(reasons), digest=evidence.digest, former=state.evidence.champion or None, **who)
+    former = state.evidence.champion or None
+    yield _record("promoted", now, reasons=list(reasons), digest=evidence.digest, former=former, **who, **kept)
     yield PAGE
 
 

@@ -13,7 +13,10 @@ valid inference"). Two hypotheses are bet against, per SLI:
 Where a stage is mirrored, too, the capital is split at its start (`MIRROR`) into one game on the users' answers and one on
 the pairs, each with users of its own: an answer of the champion is part of both, so the two may be averaged, never multiplied.
 
-Only a user's first bad answer is bet on: later ones are predictable from the first. The others are counted and shown.
+Some SLIs are scored, not judged good or bad (`SCORED`): the bet is on the difference of a pair's two scores (`scores.py`).
+
+Only a user's first bad answer, or first pair of scores, is bet on: later ones are predictable from the first. The others are
+counted and shown.
 Everything here is pure; `fold(fold(e, a), b) == fold(e, a + b)`, so that evidence is carried over any number of ticks.
 """
 
@@ -23,7 +26,11 @@ from dataclasses import dataclass, field, replace
 
 from pipelines.rollout import logspace
 from pipelines.rollout.bets import Wealth, bad_factors, both_factors
+from pipelines.rollout.counts import HALF_LIFE, NOTHING, Count, Recent
+from pipelines.rollout.scores import Scores
 from pipelines.rollout.store import Event
+
+__all__ = ["HALF_LIFE", "Count", "Evidence", "Half", "Recent", "Sli", "enter", "fold", "keys", "lapse", "log_worse", "rearm"]
 
 COMMON = 0.05  # from this rate on good answers are bet on too: bad ones alone would waste most of what is known
 KNOWN = 20  # champion answers before its rate is used for that
@@ -34,42 +41,8 @@ SETTLE = {
 PAIR_WAIT = 30.0  # seconds that one half of a mirrored pair waits for the other
 PAIR_MOST = 5_000
 MIRROR = 0.25  # share of the capital that goes on betting on mirrored pairs where users are served as well
-HALF_LIFE = 60.0  # seconds after which an answer counts half in `Recent`
 UNPAIRED = frozenset({"latency"})  # a mirrored request is asked second, of a colder engine: counted, shown, not bet on
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    n: int = 0
-    bad: int = 0
-
-    def add(self, good: bool) -> "Count":
-        return Count(self.n + 1, self.bad + (not good))
-
-    def __add__(self, other: "Count") -> "Count":
-        return Count(self.n + other.n, self.bad + other.bad)
-
-    def interval(self, z: float = 1.96) -> tuple[float, float]:
-        """Wilson's interval of the bad rate (95 % by default), for people to read: no decision uses it."""
-        if not self.n:
-            return 0.0, 1.0
-        rate, spread = self.bad / self.n, z * z / self.n
-        middle = (rate + spread / 2) / (1 + spread)
-        half = math.sqrt(rate * (1 - rate) * spread + spread * spread / 4) / (1 + spread)
-        return max(0.0, middle - half), min(1.0, middle + half)
-
-
-@dataclass(frozen=True, slots=True)
-class Recent:
-    """Answers of the last minutes: each counts less the older it is, half after HALF_LIFE. `at` is the time of the latest."""
-
-    n: float = 0.0
-    bad: float = 0.0
-    at: float = 0.0
-
-    def add(self, n: int, bad: int, at: float) -> "Recent":
-        kept = 0.5 ** (max(0.0, at - self.at) / HALF_LIFE)
-        return Recent(self.n * kept + n, self.bad * kept + bad, max(at, self.at))
+SCORED = frozenset({"quality"})  # a score of each answer, bet on in pairs alone: the "bad" one of a pair is the lower
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +51,26 @@ class Sli:
 
     `stage_mirror` is the canary in the mirrored pairs of this stage.
     `pairs` is the wealth of the game on mirrored pairs in a stage that serves users, too; None where there is no such game.
+    `scores` is the game of a scored SLI; None before its first pair, and of all others.
     """
 
     wealth: Wealth = Wealth()  # noqa: RUF009 (frozen)
-    champion: Count = Count()
-    canary: Count = Count()
-    stage_champion: Count = Count()
-    stage_canary: Count = Count()
-    mirror_champion: Count = Count()
-    mirror_canary: Count = Count()
-    stage_mirror: Count = Count()
+    champion: Count = NOTHING
+    canary: Count = NOTHING
+    stage_champion: Count = NOTHING
+    stage_canary: Count = NOTHING
+    mirror_champion: Count = NOTHING
+    mirror_canary: Count = NOTHING
+    stage_mirror: Count = NOTHING
     pairs: Wealth | None = None
-    recent: Recent = Recent()
+    recent: Recent = Recent()  # noqa: RUF009 (frozen)
+    scores: Scores | None = None
 
     @property
     def log(self) -> float:
         """Natural log of the e-value against "the canary is no worse" in this SLI."""
+        if self.scores is not None:
+            return self.scores.log
         if self.pairs is None:
             return self.wealth.log
         return logspace.add(self.wealth.log + math.log1p(-MIRROR), self.pairs.log + math.log(MIRROR))
@@ -106,6 +83,7 @@ class Half:
     arm: str
     slis: Mapping[str, bool]
     at: float
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +103,7 @@ class Evidence:
     halves: Mapping[str, Half] = field(default_factory=dict)
     fused: float | None = None
     fuses: int = 0
-    beside_fuse: Count = Count()
+    beside_fuse: Count = NOTHING
     last: float | None = None
 
     @property
@@ -156,7 +134,7 @@ def enter(evidence: Evidence, at: float, share: float, mirrored: bool = False) -
     """
     slis = {}
     for name, s in evidence.slis.items():
-        split = mirrored and s.pairs is None and name not in UNPAIRED
+        split = mirrored and s.pairs is None and name not in UNPAIRED | SCORED
         pairs = s.wealth if split else s.pairs
         slis[name] = replace(s, stage_champion=Count(), stage_canary=Count(), stage_mirror=Count(), pairs=pairs)
     return replace(rearm(evidence, at), slis=slis, weights=(*evidence.weights, (at, share)), fuses=0)
@@ -176,7 +154,8 @@ def lapse(evidence: Evidence, since: float, until: float) -> Evidence:
 
 def keys(event: Event) -> list[str]:
     """The names in `Evidence.users` of the user whom `event` is about: those that a fold of it looks up or adds."""
-    return [key for name in event.slis for key in (_live_key(name, event), _pair_key(name, event))]
+    judged = [key for name in event.slis for key in (_live_key(name, event), _pair_key(name, event))]
+    return judged + [_pair_key(name, event) for name in event.scores]
 
 
 def fold(evidence: Evidence, events: Iterable[Event]) -> Evidence:
@@ -192,11 +171,12 @@ def fold(evidence: Evidence, events: Iterable[Event]) -> Evidence:
             continue
         share, exact = evidence.share(event.at, event.kind)
         known = {name: good for name, good in event.slis.items() if name in slis}
-        if not known:
+        scores = {name: score for name, score in event.scores.items() if name in slis and 0 <= score <= 1}
+        if not known and not scores:
             continue  # feedback, say: no SLI of a rollout, and no half of a mirrored pair
         paired = event.arm == "champion" and any(slis[name].pairs is not None for name in known)
         if event.shadow or share == 0 or paired:
-            _mirror(event, known, slis, users, halves)
+            _mirror(event, Half(event.arm, known, event.at, scores), slis, users, halves)
         if event.shadow:
             continue
         for name, good in known.items():
@@ -235,20 +215,22 @@ def _live(s: Sli, event: Event, good: bool, share: float, exact: bool, *, new: b
         champion, stage_champion = champion.add(good), stage_champion.add(good) if current else stage_champion
         recent = recent.add(1, int(not good), event.at)
     mirrored = (s.mirror_champion, s.mirror_canary, s.stage_mirror, s.pairs)
-    return Sli(wealth, champion, canary, stage_champion, stage_canary, *mirrored, recent), wealth is not s.wealth
+    return Sli(wealth, champion, canary, stage_champion, stage_canary, *mirrored, recent, s.scores), wealth is not s.wealth
 
 
-def _mirror(event: Event, known: Mapping[str, bool], slis: dict[str, Sli], users: set[str], halves: dict[str, Half]) -> None:
+def _mirror(event: Event, half: Half, slis: dict[str, Sli], users: set[str], halves: dict[str, Half]) -> None:
     """Match the halves of a mirrored request; bet on a pair in which just one arm was bad (under the null: a fair coin)."""
     key = f"{event.kind}:{event.request}"
     other = halves.get(key)
-    if not known or other is None or other.arm == event.arm or event.at - other.at > PAIR_WAIT:
-        halves[key] = Half(event.arm, known, event.at)
+    if other is None or other.arm == event.arm or event.at - other.at > PAIR_WAIT:
+        halves[key] = half
         return
     del halves[key]
-    for name in known.keys() & other.slis.keys():
-        canary, champion = (known[name], other.slis[name]) if event.arm == "canary" else (other.slis[name], known[name])
-        s = slis[name]
+    ours, theirs = (half, other) if event.arm == "canary" else (other, half)
+    for name in ours.scores.keys() & theirs.scores.keys():
+        slis[name] = _scored(slis[name], _pair_key(name, event), theirs.scores[name], ours.scores[name], users)
+    for name in ours.slis.keys() & theirs.slis.keys():
+        canary, champion, s = ours.slis[name], theirs.slis[name], slis[name]
         counted = replace(
             s,
             mirror_canary=s.mirror_canary.add(canary),
@@ -266,6 +248,21 @@ def _one_bad(s: Sli, name: str, event: Event, champion: bool, users: set[str]) -
     users |= pair
     factors = bad_factors(0.5, "canary" if champion else "champion")
     return replace(s, wealth=s.wealth.bet(factors)) if s.pairs is None else replace(s, pairs=s.pairs.bet(factors))
+
+
+def _scored(s: Sli, key: str, champion: float, canary: float, users: set[str]) -> Sli:
+    """Count which arm's answer has the lower score, and bet on the difference if it is the user's first pair."""
+    ours, theirs = canary >= champion, champion >= canary
+    counted = replace(
+        s,
+        mirror_canary=s.mirror_canary.add(ours),
+        mirror_champion=s.mirror_champion.add(theirs),
+        stage_mirror=s.stage_mirror.add(ours),
+    )
+    if key in users:
+        return counted
+    users.add(key)
+    return replace(counted, scores=(s.scores or Scores()).pair(champion, canary))
 
 
 def _live_key(name: str, event: Event) -> str:

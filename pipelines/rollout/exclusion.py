@@ -7,7 +7,7 @@ from functools import lru_cache
 from pipelines.rollout import logspace
 from pipelines.rollout.evidence import UNPAIRED, Count, Sli
 
-GRID = (0.003, 0.01, 0.02, *(step / 25 for step in range(1, 25)))  # thresholds between the arms' rates
+STEP = 0.25  # between two thresholds for the champion's rate, in margins
 STEPS = (1.3, 1.7, 2.2, 3.0, 4.0, 5.5, 8.0, 12.0, 20.0, 40.0)  # champion's rate, in budgets
 ALONE = 0.65  # weight of the tests that need no champion: beside one that keeps its objective they are all of the power
 WHOLE = 0.45  # of these, that of the one over the whole rollout
@@ -68,19 +68,25 @@ def _capped(bound: float) -> float:
 def log_not_inferior(canary: Count, champion: Count, margin: float) -> float:
     """Natural log of the e-value against "the canary's bad rate is above the champion's by `margin` or more".
 
-    For rates too common for a multiple of them to mean anything. If it is so, then for any t the champion's rate is at most t
+    For rates too common for a multiple of them to mean anything. If it is so, then for any t the champion's rate is below t
     or the canary's at least t + margin: the smaller of the e-values against the two is one against both, and so is the mean
-    over a grid of t. A margin of 1 or more excludes nothing that can be, and is passed at once.
+    over a grid of t. No rate is below 0, which is the first t and weighs most: of a champion without a fault only the canary
+    has something to prove. A margin of 1 or more excludes nothing that can be, and is passed at once.
     """
     if margin >= 1:
         return math.inf
-    proven = []
-    for t in GRID:
-        bound, parts = t + margin, (0.25, 0.5, 1.0)
-        above = _ratios(champion, t, [t + min(margin, 1 - t) * part * 0.99 for part in parts])
-        below = math.inf if bound >= 1 else _ratios(canary, bound, [bound - margin * part for part in parts])
-        proven.append(min(above, below))
-    return logspace.total(proven) - math.log(len(proven))
+    thresholds = [k * STEP * margin for k in range(math.ceil(1 / (STEP * margin)))]
+    shares = [-math.log(k + 1) for k in range(len(thresholds))]
+    proven = [share + _apart(canary, champion, t, margin) for share, t in zip(shares, thresholds, strict=True)]
+    return logspace.total(proven) - logspace.total(shares)
+
+
+def _apart(canary: Count, champion: Count, t: float, margin: float) -> float:
+    """Log e-value against "the champion's rate is below `t`, or the canary's at least `t` + `margin`"."""
+    bound = t + margin
+    above = _ratios(champion, t, [t + min(margin, 1 - t) * part * 0.99 for part in (0.25, 0.5, 1.0)]) if t else math.inf
+    below = _ratios(canary, bound, [bound - margin * part * 0.99 for part in (0.25, 0.5, 1.0)]) if bound < 1 else math.inf
+    return min(above, below)
 
 
 def _log_below(count: Count, bound: float) -> float:

@@ -15,7 +15,7 @@ from pipelines.rollout.policy import TERMINAL, Action, Decision
 from pipelines.rollout.store import Rollout, Route, Store
 from pipelines.rollout.tables import holds
 
-RISING = frozenset({Action.ADVANCE, Action.REARM, Action.OPEN_GATE, Action.PROMOTE})
+RISING = frozenset({Action.ADVANCE, Action.REARM, Action.OPEN_GATE, Action.PROMOTE, Action.END_PROBATION})
 
 
 @dataclass(frozen=True)

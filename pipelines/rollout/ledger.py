@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from pydantic import TypeAdapter
 
 from pipelines.rollout import evidence as ev
+from pipelines.rollout import watch
 from pipelines.rollout.evidence import Count
-from pipelines.rollout.policy import CERTAIN, Decision, State
+from pipelines.rollout.policy import CERTAIN, Decision, Phase, State
 from pipelines.rollout.store import Event, Rollout, Stale
 from pipelines.rollout.tables import counted, decisions, events, measures, outbox, rollouts
 
@@ -63,14 +64,26 @@ def close(rollout: int, outcome: str, now: float, connection: sa.Connection) -> 
     connection.execute(sa.update(rollouts).where(rollouts.c.id == rollout).values(outcome=outcome, closed_at=now))
 
 
+def in_production(champion: str | None, rollout: Rollout | None) -> str | None:
+    """The version that was let in last and not taken back, by the route's champion and the open rollout.
+
+    On probation the route has it as a canary, with the former champion to fall back to.
+    """
+    return rollout.version if rollout and state_of(rollout).phase is Phase.PROBATION else champion
+
+
 def with_users(rollout: int, state: State, batch: Iterable[Event], connection: sa.Connection) -> State:
     """`state` with those users of `batch` that have been bet on before."""
-    keys = sorted({key for event in batch for key in ev.keys(event)})
+    keys = sorted({key for event in batch for key in (*ev.keys(event), *_watch_keys(state, event))})
     found: set[str] = set()
     for start in range(0, len(keys), IN):
         some = counted.c.key.in_(keys[start : start + IN])
         found |= set(connection.execute(sa.select(counted.c.key).where(counted.c.rollout == rollout, some)).scalars())
     return replace(state, evidence=replace(state.evidence, users=frozenset(found)))
+
+
+def _watch_keys(state: State, event: Event) -> list[str]:
+    return [watch.key(name, event) for name, good in event.slis.items() if not good and name in state.watched]
 
 
 def add_users(rollout: int, users: Iterable[str], connection: sa.Connection) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UserError
-from pipelines.rollout import ledger
-from pipelines.rollout.decide import number
+from pipelines.rollout import ledger, paging
 from pipelines.rollout.policy import TERMINAL, Action
 from pipelines.rollout.store import Rollout, Store
+from pipelines.rollout.wording import number
 
 WIDTH, HEIGHT = 760, 150  # of a chart's field, in SVG units
 FLOOR, CEILING = -3.0, 6.0  # of log10 e as drawn
-COLOURS = 4  # --c0 ... of the template
+COLOURS = 7  # --c0 ... of the template
 UNITS = ((172_800.0, 86_400.0, "d"), (7_200.0, 3_600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
 
 Point = tuple[float, float]
@@ -69,6 +69,8 @@ def html(store: Store, rollout: int) -> str:
     with store.transaction() as connection:
         found = ledger.rollout(rollout, connection)
         measures = ledger.measures_of(rollout, connection)
+        latest = ledger.latest_rollout(found.name, connection)
+        paged = [each.said for each in paging.paged(found.name, connection)] if latest and latest.id == rollout else []
         decided = [row for row in ledger.decisions_of(rollout, connection) if row["action"] != Action.FINISH]
     text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     end = max([found.opened_at + 1, *(at for at, _ in measures), *(row["at"] for row in decided)])
@@ -79,7 +81,7 @@ def html(store: Store, rollout: int) -> str:
         rollout=found, outcome=_outcome(found, decided), width=WIDTH, height=HEIGHT, opened=_clock(found.opened_at),
         charts=[_weights(x, numbers), _evidence(x, numbers), _budgets(x, numbers)] if measures else [],
         times=_times(span), marks=[(WIDTH * (row["at"] - found.opened_at) / span, row["action"]) for row in decided],
-        decided=[_verdict(row) for row in decided], table=_table(numbers[-1]) if numbers else [],
+        decided=[_verdict(row) for row in decided], table=_table(numbers[-1]) if numbers else [], paged=paged,
     )  # fmt: skip
 
 
@@ -132,7 +134,7 @@ def _budgets(x: Sequence[float], numbers: Sequence[dict[str, float]]) -> Chart:
     lines = tuple(
         Line(key.removeprefix("left."),
              _points([(at, HEIGHT * (1 - min(max(each[key], 0.0), 1.0))) for at, each in zip(x, numbers, strict=True)
-                      if key in each]), i + 1, f"{numbers[-1][key]:.1%}")
+                      if key in each]), (i + 1) % COLOURS, f"{numbers[-1][key]:.1%}")
         for i, key in enumerate(keys)
     )  # fmt: skip
     ticks = tuple((HEIGHT * (1 - share / 100), f"{share} %") for share in (0, 50, 100))

@@ -3,14 +3,18 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from pipelines import spec
 from pipelines.rollout.budget import Budget
 from pipelines.rollout.evidence import Count, Evidence, Sli
+from pipelines.rollout.watch import Watch
 
 DAY = 86_400.0
-CERTAIN = ("availability", "latency")  # SLIs that budgets count; a judge's flags are opinions
+CERTAIN = ("availability", "latency", "pii", "policy")  # SLIs that budgets count; a judge's flags are opinions
+
+LEAST_BURN = 0.98  # objective from which on a stage excludes a multiple of the budget
 
 
 class Action(StrEnum):
@@ -20,6 +24,8 @@ class Action(StrEnum):
     ROLLBACK = "rollback"
     OPEN_GATE = "open_gate"
     PROMOTE = "promote"
+    SET_BACK = "set_back"
+    END_PROBATION = "end_probation"
     FINISH = "finish"
 
 
@@ -28,6 +34,7 @@ class Phase(StrEnum):
     SHADOW = "shadow"
     STAGE = "stage"
     APPROVAL = "approval"
+    PROBATION = "probation"
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
 
@@ -37,10 +44,15 @@ TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK})
 
 @dataclass(frozen=True)
 class Rule:
-    """An SLI. `objective` is the share of good requests promised; None: compared with the champion only (judge's flags)."""
+    """An SLI. `objective` is the share of good requests promised; None: compared with the champion only (judge's flags).
+
+    A canary leaves the last stage only if it is bad less than `margin` more often than the champion; None: only if it excludes
+    that stage's burn or, of an SLI without an objective, whatever it proves.
+    """
 
     name: str
     objective: float | None
+    margin: float | None = None
 
     @property
     def budget(self) -> float:
@@ -56,6 +68,7 @@ class Policy:
 
     `mirrored`: the champion's requests go to the canary in the stages, too, not in shadow alone. `shadow_requests` = 0: no
     shadow. No stages: shadow alone. `suspicion` is the e-value against the canary from which it does not move on.
+    `probation_seconds` = 0: no probation; else `holdback` percent of the users keep the former champion in it.
     """
 
     slis: tuple[Rule, ...]
@@ -68,16 +81,18 @@ class Policy:
     stage_requests: int = 50
     stage_seconds: float = 120.0
     gate_seconds: float = 7 * DAY
-    judge_margin: float = 0.1
     ask_seconds: float = DAY
     mirrored: bool = False
     suspicion: float = 1.2
+    probation_seconds: float = 0.0
+    holdback: float = 1.0
 
     @classmethod
     def of(cls, slo: spec.Slo, rollout: spec.Rollout) -> "Policy":
-        judge = (Rule("judge", None),) if slo.judged > 0 else ()
+        promised = {"availability": slo.availability, "latency": slo.latency, "pii": slo.pii, "policy": slo.policy}
+        judge = (Rule("judge", None, slo.judge_margin), Rule("quality", None)) if slo.judged > 0 else ()
         return cls(
-            (Rule("availability", slo.availability.objective), Rule("latency", slo.latency.objective), *judge),
+            (*(_promised(name, each.objective, slo.margin) for name, each in promised.items() if each), *judge),
             tuple((stage.weight, stage.burn) for stage in rollout.stages),
             shadow_requests=rollout.shadow_requests,
             alpha=rollout.alpha,
@@ -87,8 +102,9 @@ class Policy:
             stage_requests=rollout.stage_requests,
             stage_seconds=rollout.stage_seconds,
             gate_seconds=rollout.approval_days * DAY,
-            judge_margin=slo.judge_margin,
             mirrored=rollout.mirrored,
+            probation_seconds=rollout.probation.hours * 3_600,
+            holdback=min(rollout.probation.holdback, 100 - rollout.stages[-1].weight),
         )
 
     @property
@@ -96,12 +112,12 @@ class Policy:
         """Natural log of the e-value from which the canary is rolled back."""
         return -math.log(self.alpha)
 
-    def margin(self, stage: int) -> float:
-        """By how much more often than the champion the canary may be flagged and still leave `stage`.
+    def widened(self, margin: float, stage: int) -> float:
+        """By how much more often than the champion the canary may be bad and still leave `stage`.
 
-        The spec's margin at the last stage; before it as much wider as that stage's burn is.
+        `margin` at the last stage; before it as much wider as that stage's burn is.
         """
-        return self.judge_margin * self.stages[stage][1] / self.stages[-1][1]
+        return margin * self.stages[stage][1] / self.stages[-1][1]
 
     @property
     def stage_bar(self) -> float:
@@ -130,7 +146,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class State:
-    """One rollout in flight. `before` holds each certain SLI's counts in the window before it, `counted_since` their start."""
+    """One rollout in flight. `before` holds each certain SLI's counts in the window before it, `counted_since` their start.
+
+    `watched` are the certain SLIs of a probation, against what the champion did before.
+    """
 
     phase: Phase
     since: float
@@ -140,6 +159,7 @@ class State:
     gate: Gate | None = None
     before: Mapping[str, Count] = field(default_factory=dict)
     counted_since: float | None = None
+    watched: Mapping[str, Watch] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,6 +186,11 @@ class Decision:
     action: Action
     reasons: tuple[str, ...]
     numbers: Mapping[str, float]
+
+
+def _promised(name: str, objective: float, margin: float) -> Rule:
+    """The rule of an SLI with a budget. Below LEAST_BURN a burn of 50 is more than all answers: there the margin counts."""
+    return Rule(name, objective, margin if objective < LEAST_BURN else None)
 
 
 def start(version: str, champion: str | None, now: float) -> State:
@@ -196,6 +221,9 @@ def stage_name(state: State, policy: Policy) -> str:
         return f"{policy.stages[state.stage][0]:g} % (stage {state.stage + 1} of {len(policy.stages)})"
     if state.phase is Phase.APPROVAL and policy.stages:
         return f"{policy.stages[state.stage][0]:g} %, waiting for approval"
+    if state.phase is Phase.PROBATION:
+        end = datetime.fromtimestamp(state.since + policy.probation_seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return f"{100 - policy.holdback:g} %, on probation until {end}"
     return {
         Phase.SHADOW: "shadow (mirrored, no user sees it)",
         Phase.FIRST: "first version",
@@ -207,4 +235,6 @@ def traffic(state: State, policy: Policy) -> tuple[float, bool]:
     """Return the canary's weight in percent and whether it is mirrored."""
     if state.phase in (Phase.STAGE, Phase.APPROVAL) and policy.stages:
         return policy.stages[state.stage][0], policy.mirrored
+    if state.phase is Phase.PROBATION:
+        return 100 - policy.holdback, False
     return 0.0, state.phase in (Phase.SHADOW, Phase.APPROVAL) and policy.shadow_requests > 0

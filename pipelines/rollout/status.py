@@ -1,6 +1,6 @@
 """What a person sees and the undo that a person has: both from the rollout database alone, at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,10 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.errors import UserError
-from pipelines.rollout import effects, holding, leases, ledger
+from pipelines.rollout import effects, holding, leases, ledger, paging
 from pipelines.rollout import evidence as ev
 from pipelines.rollout.budget import Budget
-from pipelines.rollout.decide import number
 from pipelines.rollout.evidence import Count
 from pipelines.rollout.policy import (
     CERTAIN,
@@ -28,6 +27,7 @@ from pipelines.rollout.policy import (
     stage_name,
 )
 from pipelines.rollout.store import LEASE_SECONDS, Rollout, Route, Store
+from pipelines.rollout.wording import number
 from pipelines.spec import Spec
 
 DECISIONS = 5
@@ -49,13 +49,16 @@ def status(store: Store, spec: Spec, now: float) -> dict[str, Any]:
         served, first = ledger.served(spec.name, now - policy.window, now, connection)
         hold = holding.held(spec.name, rollout.id if rollout else None, connection)
         lease = leases.read(spec.name, connection)
+        paged = paging.paged(spec.name, connection)
     budgets = _budgets(policy, served, now - first if first is not None else 0.0)
     found = _rollout(rollout, route, policy, now, spec.rollout.approvers) if rollout else None
+    safe, verdict = _verdict(found, route, budgets, [page.said for page in paged])
     return {
         "name": spec.name,
-        "safe": _verdict(found, route, budgets)[0],
-        "verdict": _verdict(found, route, budgets)[1],
-        "production": route.champion,
+        "safe": safe,
+        "verdict": verdict,
+        "paged": [vars(page) for page in paged],
+        "production": ledger.in_production(route.champion, rollout),
         "held": hold.said if hold else None,
         "controller": lease.holder if lease else None,
         "canary": route.canary,
@@ -68,6 +71,13 @@ def status(store: Store, spec: Spec, now: float) -> dict[str, Any]:
             {"at": row["at"], "version": row["version"], "action": row["action"], "reasons": row["reasons"]} for row in decided
         ],
     }
+
+
+def in_production(store: Store, name: str) -> str | None:
+    """The version that was let in last and not taken back, on probation, too; None before the first one."""
+    with store.transaction() as connection:
+        route = store.route(name, connection)
+        return ledger.in_production(route.champion if route else None, store.open_rollout(name, connection))
 
 
 def _budgets(policy: Policy, served: Mapping[str, Count], span: float) -> dict[str, dict[str, float]]:
@@ -120,10 +130,14 @@ def _press(rollout: Rollout, state: State, approvers: int) -> str | None:
     return f"{who}, until {end}, in the MLflow UI, page {page}: press Promote model and choose {rollout.name}-prod"
 
 
-def _verdict(found: Mapping[str, Any] | None, route: Route, budgets: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
+def _verdict(
+    found: Mapping[str, Any] | None, route: Route, budgets: Mapping[str, Mapping[str, float]], paged: Sequence[str]
+) -> tuple[bool, str]:
     """Whether users are safe now, and why, in one line."""
     if route.champion is None:
         return False, "nothing is in production yet"
+    if paged:
+        return False, f"a person is needed: {'; '.join(paged)}"
     if found and not found["watched"]:
         return False, f"no controller for {LEASE_SECONDS:.0f} s or more: everybody is sent to version {route.champion}"
     broke = [name for name, each in budgets.items() if each["left"] <= 0]
@@ -137,6 +151,8 @@ def _calm(found: Mapping[str, Any] | None, route: Route) -> str:
         return f"version {route.champion} serves everybody; no rollout is open"
     if found["approval"]:
         return f"version {found['version']} waits for an approval at {route.weight:g} %"
+    if found["phase"] == Phase.PROBATION:
+        return f"version {found['version']} has {found['where']}; version {route.champion} has the rest, to go back to"
     if found["phase"] in TERMINAL:
         return f"version {route.champion} serves everybody; version {found['version']} was {found['where']}"
     return f"version {found['version']} against {route.champion}: {found['where']}"
@@ -175,7 +191,9 @@ def _abort(
     last = {"at": now, "action": decision.action, "reasons": decision.reasons, "numbers": {}}
     ledger.save(rollout.id, after, last, rollout.offsets, connection)
     ledger.add_decision(rollout.id, now, route.generation, decision, connection)
-    for effect, payload in effects.closed("rolled back", now, [reason]):
+    former = rollout.champion if state.phase is Phase.PROBATION else None
+    told = effects.reverted(former, now, [reason]) if former else effects.closed("rolled back", now, [reason])
+    for effect, payload in told:
         ledger.enqueue(rollout.id, effect, payload, connection)
     left = f"version {rollout.champion} serves everybody" if rollout.champion else "nothing is in production"
     return f"{rollout.name}: version {rollout.version} is rolled back; {left}"
@@ -191,7 +209,7 @@ def _revert(store: Store, name: str, route: Route, reason: str, now: float, conn
     moved = store.set_route(name, wanted, connection)
     ledger.close(promoted.id, "reverted", now, connection)
     ledger.add_decision(promoted.id, now, moved.generation, Decision(Action.ROLLBACK, (reason,), {}), connection)
-    for effect, payload in effects.reverted(promoted.champion, now, reason):
+    for effect, payload in effects.reverted(promoted.champion, now, [reason]):
         ledger.enqueue(promoted.id, effect, payload, connection)
     return f"{name}: version {promoted.champion} serves everybody again instead of {promoted.version}"
 

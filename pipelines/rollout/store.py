@@ -31,7 +31,8 @@ class Event:
 
     `slis` maps an SLI's name to True (good) or False (bad); an SLI that does not apply is absent. `arm` is the arm that the
     user belongs to (champion or canary): when the champion answered for a failed canary, the failure is the canary's event.
-    `request` is the request's id, the same in both arms of a mirrored request. `at` is in seconds since the epoch.
+    `request` is the request's id, the same in both arms of a mirrored request. `at` is in seconds since the epoch. `scores`
+    maps the name of a scored SLI to a number from 0 to 1, the higher the better.
     """
 
     request: str
@@ -44,6 +45,7 @@ class Event:
     shadow: bool = False
     gateway: str = ""
     seq: int = 0
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,15 @@ class Store:
             sa.event.listen(self.engine, "begin", _sqlite_begin)
 
     def create(self) -> None:
-        """Make the tables and indexes that are missing."""
+        """Make the tables, columns and indexes that are missing."""
         with self.transaction() as connection:
             if self.engine.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATE_LOCK)))
             metadata.create_all(connection)
             for index in rollouts.indexes:  # a database made before has its tables, but not a newer index
                 index.create(connection, checkfirst=True)
+            if "scores" not in {column["name"] for column in sa.inspect(connection).get_columns(events.name)}:
+                connection.execute(sa.text("ALTER TABLE events ADD COLUMN scores JSON"))  # made before answers were scored
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -124,6 +128,7 @@ class Store:
             {
                 "gateway": gateway, "seq": e.seq, "name": name, "kind": e.kind, "request": e.request, "user_hmac": e.user_hmac,
                 "arm": e.arm, "version": e.version, "shadow": e.shadow, "at": e.at, "slis": dict(e.slis),
+                "scores": dict(e.scores) or None,
             }
             for e in batch
         ]  # fmt: skip
@@ -202,7 +207,7 @@ class Store:
 
 
 def _event(row: Mapping[Any, Any]) -> Event:
-    return Event(**{k: v for k, v in row.items() if k != "name"})
+    return Event(**{k: v for k, v in row.items() if k not in ("name", "scores")}, scores=row["scores"] or {})
 
 
 def _sqlite_pragmas(connection: Any, _record: object) -> None:

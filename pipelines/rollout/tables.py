@@ -18,6 +18,7 @@ events = sa.Table(
     sa.Column("shadow", sa.Boolean, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
     sa.Column("slis", sa.JSON, nullable=False),
+    sa.Column("scores", sa.JSON(none_as_null=True)),
     sa.Index("events_at", "name", "at"),
 )
 
@@ -99,6 +100,16 @@ holds = sa.Table(
     sa.Column("person", sa.String(63), nullable=False),
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
+)
+
+# What users met of late, by minute and SLI, and what a person was paged for and burns still: pipelines/rollout/paging.py.
+burns = sa.Table(
+    "burns",
+    metadata,
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("looked_at", sa.Float, nullable=False),
+    sa.Column("minutes", sa.JSON, nullable=False),
+    sa.Column("told", sa.JSON, nullable=False),
 )
 
 # How a rollout stood over time, for its page: thinned out (`ledger.measure`).

@@ -44,6 +44,15 @@ def has_tagger(privacy: Privacy, language: Language) -> bool:
     return privacy.level != "patterns" and (privacy.tagger or TAGGERS[language]) != "none"
 
 
+def tagger_code(privacy: Privacy) -> tuple[int, ...]:
+    """At level `fast`: the version of the code that makes the tagger, which is part of what the step makes; else nothing."""
+    if privacy.level != "fast":
+        return ()
+    from pipelines.scrub.tagger.distil import CODE_VERSION
+
+    return (CODE_VERSION,)
+
+
 def distil(pairs: Path, privacy: Privacy, private: Path, count: int) -> dict[Language, Path]:
     """At level `fast`: a tagger for each language that has a teacher; else none.
 

@@ -70,7 +70,8 @@ def scrub(
     if privacy.vault and keys.vault is None:
         raise UserError("privacy.vault: needs a key: set SEQLINE_VAULT_KEY, or turn the vault off")
     policy = privacy.model_dump(mode="json", exclude={"quarantine_days", "quarantined"})
-    key = digest("scrub", CODE_VERSION, raw, policy, keys.name(), sorted(set(forgotten)))[:16]
+    code = (CODE_VERSION, *finding.tagger_code(privacy))
+    key = digest("scrub", *code, raw, policy, keys.name(), sorted(set(forgotten)))[:16]
     private = quarantine / f"scrub-{key}"
 
     def write(folder: Path) -> None:

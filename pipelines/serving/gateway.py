@@ -2,12 +2,11 @@
 
 admitted (there is room, and money: admission.py) -> scrubbed (guard.py) -> held against the input patterns (checks.py) -> given
 to an arm (split.py, routing.py) -> answered by that arm's version: from the cache, or by its engine, through the filters
-(versions.py), or by the champion in place of a canary that fails -> restored (restoring.py) -> written down on the way
-(recording.py) -> mirrored to a canary in shadow. HTTP is in front of it (server.py, public.py).
+(versions.py), or by the champion in place of a canary that fails or hangs (waiting.py) -> restored (restoring.py) -> written
+down on the way (recording.py) -> mirrored to a canary in shadow (mirrors.py). HTTP is in front of it (server.py, public.py).
 """
 
 import asyncio
-import contextlib
 import hashlib
 import hmac
 import os
@@ -31,13 +30,16 @@ from pipelines.serving.parts import Outside, Parts
 from pipelines.serving.supervisor import Fetch, Launch
 from pipelines.serving.tracing import Span
 from pipelines.serving.versions import Made, Terms
+from pipelines.serving.waiting import Waiting
 from pipelines.spec import Spec
-
-MIRRORS = 8  # mirrored requests in flight; more are shed
 
 
 class Gateway:
-    """Serves one model: what the route in `store` names, by the spec. `key` keys senders' hashes; of the rest Outside tells."""
+    """Serves one model: what the route in `store` names, by the spec. `key` keys senders' hashes; of the rest Outside tells.
+
+    Raises:
+        UserError: the spec promises (`slo`) what no filter looks for.
+    """
 
     def __init__(
         self, spec: Spec, store: Store, *, fetch: Fetch, key: bytes, launch: Launch | None = None,
@@ -49,7 +51,7 @@ class Gateway:
         self._key = key
         self._timeout = spec.serving.timeout_ms / 1000
         self._placeholders = restoring.known(spec.privacy)
-        self._mirrors: set[asyncio.Task[None]] = set()
+        self._waiting = Waiting()
 
     async def start(self) -> None:
         """Open the journal and follow the route, which starts the engines, each with its guard.
@@ -63,8 +65,6 @@ class Gateway:
 
     async def stop(self) -> None:
         """Finish the mirrors, stop the engines, flush the journal. Call it when all senders have their answers."""
-        if self._mirrors:
-            await asyncio.wait(self._mirrors, timeout=self._timeout)
         await self._parts.close()
 
     async def health(self) -> tuple[bool, dict[str, object]]:
@@ -213,7 +213,7 @@ class Gateway:
         except Unanswered as error:
             return await self._instead(call, terms, error)
         if not made.kind:
-            self._mirror(replace(call, arrived=time.monotonic() - guarded))
+            self._parts.mirrors.add(replace(call, arrived=time.monotonic() - guarded))
         return self._finish(call, version, made)
 
     async def _by_canary(self, call: Call, version: str, terms: Terms, pieces: restoring.Pieces | None) -> Answered:
@@ -222,15 +222,17 @@ class Gateway:
         half = min(now + (terms.until - call.arrived) / 2, terms.until)
         try:
             asked = replace(terms, first=half) if pieces else replace(terms, until=half)
-            made = await self._versions.by(version, call, "canary", asked)
+            made = await self._waited(version, call, asked, pieces)
             reason = "withheld" if made.withheld else ""
         except Unanswered as error:
             reason = error.reason
         if not reason:
             self.routing.canary_answered(version)
             return self._finish(call, version, made)
-        if not (terms.hurried and reason == "timeout"):
+        if reason not in ("fuse", "spared") and not (terms.hurried and reason == "timeout"):
             self.routing.canary_failed(version)
+        if self.routing.fused:
+            self._waiting.release()
         if pieces and pieces.begun:  # its sender has read some of it
             raise _unanswered(Unanswered(reason))
         self.telemetry.fallbacks(version, reason).inc()
@@ -239,6 +241,21 @@ class Gateway:
             return self._finish(call, champion, await self._versions.in_place(champion, call, terms))
         except Unanswered as error:
             return await self._instead(call, terms, error)
+
+    async def _waited(self, version: str, call: Call, terms: Terms, pieces: restoring.Pieces | None) -> Made:
+        """The canary's answers, unless it is silent and many wait or, while this waits for them, it is cut off."""
+        refusal = self._waiting.refusal(self.routing.weight, self._parts.admission.room.limit)
+        if refusal == "stuck":
+            self._recording.failed(call, "canary", version, refusal)
+        elif refusal:
+            self.telemetry.requests(version, "canary", refusal).inc()
+        if refusal:
+            raise Unanswered(refusal)
+        terms = replace(terms, tell=self._waiting.heard(pieces.tell)) if pieces else terms
+        async with self._waiting.one(lambda: pieces is not None and pieces.begun):
+            made = await self._versions.by(version, call, "canary", terms)
+        self._waiting.answered()
+        return made
 
     async def _instead(self, call: Call, terms: Terms, error: Unanswered) -> Answered:
         """The champion is away. Is there a backup, and time?"""
@@ -254,22 +271,6 @@ class Gateway:
             raise _unanswered(error) from None
         made.degraded.add("backup")
         return self._finish(call, version, made)
-
-    def _mirror(self, call: Call) -> None:
-        """Let the canary answer too what the champion has answered; never in the sender's time."""
-        canary = self.routing.applied.canary
-        if canary is None or not self.routing.mirrored():
-            return
-        if len(self._mirrors) >= MIRRORS:
-            self.telemetry.mirrors(canary, "shed").inc()
-            return
-        task = asyncio.create_task(self._mirrored(call, canary))
-        self._mirrors.add(task)
-        task.add_done_callback(self._mirrors.discard)
-
-    async def _mirrored(self, call: Call, canary: str) -> None:
-        with contextlib.suppress(Unanswered):  # the event says so
-            await self._versions.by(canary, call, "canary", Terms(time.monotonic() + self._timeout / 2), shadow=True)
 
     def _finish(self, call: Call, version: str, made: Made) -> Answered:
         outputs = []

@@ -21,6 +21,7 @@ from pipelines.serving.feedback import Feedback
 from pipelines.serving.guard import Guard, Guards
 from pipelines.serving.journal import Journal
 from pipelines.serving.masking import Masking
+from pipelines.serving.mirrors import Mirrors
 from pipelines.serving.recent import Recent
 from pipelines.serving.recording import Recording
 from pipelines.serving.routing import Routing
@@ -51,7 +52,7 @@ class Outside:
 
 
 class Parts:
-    """The parts of one gateway. `open` starts them; `close` ends the engines and flushes what waits."""
+    """The parts of one gateway. `open` starts them; `close` finishes the mirrors, ends the engines and flushes what waits."""
 
     def __init__(self, spec: Spec, outside: Outside) -> None:
         self.spec = spec
@@ -96,6 +97,9 @@ class Parts:
         await self.routing.poll()
         following = asyncio.create_task(self.routing.follow())
         exit_.callback(following.cancel)
+        seconds = self.spec.serving.timeout_ms / 1000
+        self.mirrors = Mirrors(self.routing, self.versions, self.telemetry, seconds / 2)
+        exit_.push_async_callback(self.mirrors.finish, seconds)
 
     async def close(self) -> None:
         await self._exit.aclose()

@@ -13,6 +13,9 @@ from pipelines.serving.samples import Samples
 from pipelines.serving.telemetry import Telemetry
 from pipelines.spec import Slo
 
+FOUND_BY = {"pii": "leak", "policy": "pattern"}
+"""SLIs about what a model says, and the filter whose flag makes an answer a bad one."""
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -29,7 +32,8 @@ class Recording:
     All `outputs` here have placeholders in place of the sender's values, the filters' flags, and their text even where a
     filter withholds it. Of the answers, `review` gets the random `share` and all with a flag; `samples` (the judge) the
     `slo.judged`; `recent` the last ones that senders saw. One hash decides: what is drawn for the smaller share is in the
-    larger one too, so that every weight is exact.
+    larger one too, so that every weight is exact. An event tells of `pii` and `policy` where the spec promises them: by what
+    the model said, whatever a filter then redacted or withheld of it.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Recording:
     ) -> None:  # fmt: skip
         self._slo, self._journal, self._telemetry, self._samples = slo, journal, telemetry, samples
         self._review, self._share, self._recent = review, share, recent
+        self._said_of = {sli: flag for sli, flag in FOUND_BY.items() if getattr(slo, sli)}
 
     def answered(
         self, call: Call, arm: split.Arm, version: str, outputs: Sequence[Output], *,
@@ -46,7 +51,7 @@ class Recording:
         """`version` answered the sender of `arm`, or (`shadow`) a mirrored request."""
         seconds = call.seconds
         fast = seconds * 1000 <= self._slo.latency.target_ms
-        self._event(call, arm, version, {"availability": True, "latency": fast}, shadow)
+        self._event(call, arm, version, {"availability": True, "latency": fast, **self._said(outputs)}, shadow)
         self._count(version, arm, "answered", shadow)
         self._measure(version, outputs, timing)
         if not shadow:
@@ -71,7 +76,7 @@ class Recording:
         shadow: bool = False, outputs: Sequence[Output] = (), timing: Timing | None = None,
     ) -> None:  # fmt: skip
         """`version` gave no answer that can be shown; `outputs` are those that a filter withheld, if that is why."""
-        self._event(call, arm, version, {"availability": False}, shadow)
+        self._event(call, arm, version, {"availability": False, **self._said(outputs)}, shadow)
         self._count(version, arm, reason, shadow)
         self._telemetry.errors(version, reason).inc()
         if outputs:
@@ -79,10 +84,15 @@ class Recording:
             self._keep(call, arm, version, outputs, call.seconds, shadow, judged=False)
 
     def gone(self, call: Call, arm: split.Arm, version: str, *, shadow: bool = False) -> None:
-        """The sender hung up: that is the model's fault only when it was slow already."""
+        """The sender hung up, or waits for `version` no longer: that is the model's fault only when it was slow already."""
         if call.seconds * 1000 > self._slo.latency.target_ms:
             self._event(call, arm, version, {"latency": False}, shadow)
         self._count(version, arm, "gone", shadow)
+
+    def _said(self, outputs: Sequence[Output]) -> dict[str, bool]:
+        """Whether what the model said is good, in each SLI that is about this. An answer of the cache says nothing of now."""
+        made = [output for output in outputs if not output.cached]
+        return {sli: not any(flag in output.flags for output in made) for sli, flag in self._said_of.items() if made}
 
     def _keep(
         self, call: Call, arm: str, version: str, outputs: Sequence[Output], seconds: float, shadow: bool,

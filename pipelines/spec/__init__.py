@@ -139,6 +139,11 @@ class Spec(Section):
         return self
 
     @model_validator(mode="after")
+    def what_is_promised_is_looked_for(self) -> "Spec":
+        self.slo.check(self.serving.filters)
+        return self
+
+    @model_validator(mode="after")
     def the_teacher_is_another(self) -> "Spec":
         if self.teacher and self.teacher.partition("@")[0] == self.name:
             raise ValueError("teacher must be another model (training.base: champion carries on from this one)")

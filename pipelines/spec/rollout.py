@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.spec.section import Percent, Section, Share
+from pipelines.spec.serving import Filters
 
 
 class Objective(Section):
@@ -31,11 +32,31 @@ class Slo(Section):
     """Requests answered without an error."""
     latency: Latency = Latency(objective=0.99, target_ms=1_000)
     """Requests answered within the target."""
+    pii: Objective | None = None
+    """Requests whose answers, as the model gave them, brought up no personal data that was not sent, redacted or not; not
+    promised by default. Needs `serving.filters.leak`."""
+    policy: Objective | None = None
+    """Requests whose answers, as the model gave them, matched none of `serving.filters.patterns`; not promised by default."""
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Where less than 98 % is promised, a multiple of the budget means little: there the canary may be bad more often than the
+    champion by less than this share, at the last stage (before: as much wider as the stage's burn is)."""
     judged: Share = 0.25
-    """Share of requests whose answers the judge reads, alike in both arms. Its flags only compare canary and champion."""
+    """Share of requests whose answers the judge reads, alike in both arms. Its flags, and its
+    score of each answer (quality), only compare canary and champion."""
     judge_margin: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The canary may be flagged more often than the champion by less than this share, at the last stage (before: as much wider
     as the stage's burn is)."""
+
+    def check(self, filters: Filters) -> None:
+        """Raises:
+        ValueError: an SLI is promised that no filter looks for.
+        """
+        if self.pii and filters.leak == "off":
+            raise ValueError("slo.pii needs serving.filters.leak, which is off: set it to flag, redact or refuse")
+        if self.policy and not filters.patterns:
+            raise ValueError("slo.policy needs serving.filters.patterns, and there are none: name some, or leave it out")
+        if self.policy and filters.pattern == "off":
+            raise ValueError("slo.policy needs serving.filters.pattern, which is off: set it to flag or refuse")
 
 
 class Stage(Section):
@@ -50,6 +71,13 @@ class Replay(Section):
     """Requests a second."""
     users: int = Field(5_000, ge=1)
     """Distinct senders (X-User)."""
+
+
+class Probation(Section):
+    hours: float = Field(24, ge=0)
+    """For how long a promoted version is watched, with the former champion kept warm to go back to. 0: not at all."""
+    holdback: Annotated[float, Field(gt=0, lt=100)] = 1
+    """Share of the users who keep the former champion meanwhile, in percent; never more than the last stage leaves them."""
 
 
 class Rollout(Section):
@@ -69,6 +97,8 @@ class Rollout(Section):
     mirrored: bool = False
     """The champion's requests go to the canary in the stages, too, where there is room: the proof comes sooner and costs users
     nothing, but the canary answers all that the champion does."""
+    probation: Probation = Probation()
+    """After the approval. Only a running controller (the scheduled `rollout` flow) keeps and ends it."""
     approval_days: float = Field(7, gt=0)
     """Days after which an unanswered gate is opened anew, on the evidence of that day."""
     alpha: float = Field(0.01, gt=0, lt=0.5)

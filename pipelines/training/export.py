@@ -209,7 +209,13 @@ def _hf_answers(model: Any, sources: list[list[int]], longest: int) -> list[list
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """The converter reads the config as transformers 4 wrote it, and transformers 5 warns of that on every load."""
+    """The converter reads the config as transformers 4 wrote it, and transformers 5 warns of that on every load.
+
+    The bars that it draws while it loads are nothing for a log either.
+    """
+    from transformers.utils import logging as transformers_log
+
+    transformers_log.disable_progress_bar()  # type: ignore[no-untyped-call]
     logger = logging.getLogger("transformers")
     level = logger.level
     logger.setLevel(logging.ERROR)

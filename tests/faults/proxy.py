@@ -67,7 +67,9 @@ class Proxy:
         return self
 
     async def stop(self) -> None:
-        await self._site.stop()
+        """Close all that is open. After a stop that was cancelled midway, another one finishes it."""
+        if self._site in self._runner.sites:
+            await self._site.stop()
         for _ in range(4):  # turns of the loop, in which what was accepted last becomes a connection that the cleanup knows
             await asyncio.sleep(0)
         await self._runner.cleanup()
@@ -125,14 +127,16 @@ class Proxied(Engine):
             self.proxy = None
 
 
-def through(launch: Launch, faults: Mapping[str, Faults]) -> Launch:
-    """`launch`, but the versions that `faults` names are reached through a proxy."""
+def through(launch: Launch, faults: Mapping[str, Faults], started: list[Proxy] | None = None) -> Launch:
+    """`launch`, but the versions that `faults` names are reached through a proxy, each of which is added to `started`."""
 
     async def launched(version: str) -> Engine:
         engine = await launch(version)
         if version not in faults:
             return engine
         proxy = await Proxy(engine.url, faults[version]).start()
+        if started is not None:
+            started.append(proxy)
         fields = {f.name: getattr(engine, f.name) for f in dataclasses.fields(engine)}
         return Proxied(**{**fields, "url": proxy.url}, proxy=proxy)
 

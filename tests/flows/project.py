@@ -54,6 +54,7 @@ rollout:
   stage_seconds: 0
   traffic: replay
   replay: {{rate: 40, users: 2000}}
+  probation: {{hours: 0}}
 """
 
 

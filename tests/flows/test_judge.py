@@ -92,6 +92,7 @@ def test_pairs_become_verdict_rows(start: Callable[..., Process], database: str)
     assert (good.request, good.arm, good.version, good.shadow, good.slis) == ("r1", "canary", "2", False, {"judge": True})
     assert (bad.request, bad.arm, bad.version, bad.shadow, bad.slis) == ("r2", "champion", "1", True, {"judge": False})
     assert {good.kind, bad.kind} == {"verdict"}
+    assert (good.scores, bad.scores) == ({"quality": 1.0}, {"quality": 0.5})
     assert good.gateway == bad.gateway == judge.client.get("/healthz").json()["gateway"]
     assert good.gateway.startswith("judge-")
     assert len(good.gateway) <= 64

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from flows import orders
 from pipelines.rollout import controller
+from pipelines.rollout.production import Reign
 from pipelines.rollout.store import Route, Store
 
 ROOT = Path(__file__).parent.parent.parent
@@ -71,3 +74,22 @@ def test_a_day_without_production_says_so(project: Path) -> None:
     done = seqline(project, "history", "synopsis", "--on", "2020-02-29")
     assert done.stdout == "synopsis: nothing was in production on 2020-02-29 (UTC)\n"
     assert json.loads(seqline(project, "history", "synopsis", "--on", "2020-02-29", "--json").stdout) == []
+
+
+def test_a_day_can_be_read_in_eighty_columns() -> None:
+    facts = {"approver": "anna", "digest": "a" * 64, "data_md5": "b" * 32}
+    served = [
+        Reign("1", 1.8e9, 1.8e9 + 60, "promoted: no champion: let in by the gates alone", facts=facts),
+        Reign("2", 1.8e9, 1.8e9 + 60, "stage: [50] answers exclude a burn of 4x at 95 %, after 120 s", canary=True, weight=25),
+        Reign("1", 1.8e9 + 60, None, "version 2 on probation", former=True, weight=5),
+    ]
+    console = Console(highlight=False, soft_wrap=True, width=80)
+    with console.capture() as shown:
+        console.print(orders._reigns(served))
+    lines = shown.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    words = " ".join(shown.get().split())
+    for part in ("champion", "former champion, 5 %", "approver: anna", f"evidence: {'a' * 12}", f"data: {'b' * 12}", "now"):
+        assert part in words
+    assert any(line.startswith("2027-01-15 08:01:00  canary, 25 %") for line in lines)
+    assert "[50] answers" in words

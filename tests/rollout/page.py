@@ -20,6 +20,7 @@ def spec_of(name: str) -> Spec:
             "slo": {"judged": 0},
             "rollout": {
                 "stage_seconds": 15,
+                "probation": {"hours": 0},
                 "shadow_requests": 40,
                 "stages": [{"weight": 20, "burn": 20}, {"weight": 50, "burn": 5}],
             },

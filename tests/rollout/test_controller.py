@@ -195,6 +195,25 @@ def test_an_approval_in_an_incident_is_refused_with_what_closed_the_gate(
     assert aliases(registry, spec.name)["champion"] == "1"
 
 
+def test_an_approval_on_old_news_is_kept_and_acted_on_with_the_next_answers(
+    store: Store, registry: Registry, model: Model
+) -> None:
+    """Traffic that is replayed ends when the gate opens: who presses an hour later has not pressed in vain."""
+    spec = model(2)
+    now = to_approval(store, registry, spec) + 3_600
+    pressed = press_promote(registry, spec.name, "2")
+    outcome = controller.tick(store, registry, spec, now)
+    assert outcome.action is Action.HOLD
+    assert outcome.approved
+    assert not outcome.waiting_for_approval, "a watch goes on, and replays traffic"
+    assert "the last answer is" in outcome.summary
+    assert "seqline.verdict" not in tags(registry, f"{spec.name}-prod", pressed)
+    now, outcome = drive(store, registry, spec, World(same(0.0)), now, lambda outcome: not outcome.open, most=3)
+    assert outcome.state
+    assert outcome.state.phase is Phase.PROMOTED
+    assert aliases(registry, spec.name) == {"champion": "2"}
+
+
 def test_rolled_back_by_hand_while_waiting(store: Store, registry: Registry, model: Model) -> None:
     spec = model(2)
     now = to_approval(store, registry, spec)

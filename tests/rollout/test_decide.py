@@ -17,7 +17,7 @@ from pipelines.rollout.policy import DAY, Action, Approved, Decision, Gate, Obse
 from pipelines.rollout.store import Event
 from tests.rollout.traffic import POLICY, TWO, World, run, same
 
-ORDER = [Phase.SHADOW, Phase.STAGE, Phase.APPROVAL, Phase.PROMOTED]
+ORDER = [Phase.SHADOW, Phase.STAGE, Phase.APPROVAL, Phase.PROBATION, Phase.PROMOTED]
 counts = st.builds(lambda n, bad: Count(n, min(n, bad)), st.integers(0, 5_000), st.integers(0, 200))
 slis = st.builds(
     Sli,
@@ -46,10 +46,12 @@ def walks(draw: st.DrawFn) -> list[tuple[dict[str, Sli], Observed, bool]]:
     return rows
 
 
-@given(walks(), st.booleans())
+@given(walks(), st.booleans(), st.sampled_from([0.0, 3_600.0]))
 @settings(max_examples=80)
-def test_no_walk_breaks_a_promise(walk: list[tuple[dict[str, Sli], Observed, bool]], person: bool) -> None:
-    policy = replace(POLICY, person=person)
+def test_no_walk_breaks_a_promise(
+    walk: list[tuple[dict[str, Sli], Observed, bool]], person: bool, probation_seconds: float
+) -> None:
+    policy = replace(POLICY, person=person, probation_seconds=probation_seconds)
     state = po.prepared(po.start("2", "1", 0.0), policy)
     for found, observed, fused in walk:
         since = observed.now - 1 if fused else None
@@ -77,7 +79,10 @@ def keeps(before: State, weight: float, decision: Decision, after: State, observ
         place = -1 if before.phase is Phase.SHADOW else before.stage
         assert (after.phase, after.stage) == (Phase.STAGE, place + 1), "no stage is skipped"
         assert po.traffic(after, policy)[0] > weight
-    if after.phase is not Phase.ROLLED_BACK and moved:
+    if decision.action is Action.SET_BACK:
+        assert before.phase is Phase.PROBATION, "nothing else is taken back"
+        assert (after.phase, after.stage, after.gate) == (Phase.STAGE, 0, None)
+    elif after.phase is not Phase.ROLLED_BACK and moved:
         assert ORDER.index(after.phase) >= ORDER.index(before.phase)
         assert before.evidence.fused is None
     if decision.action is Action.PROMOTE and policy.person:
@@ -90,6 +95,11 @@ def keeps(before: State, weight: float, decision: Decision, after: State, observ
     if decision.action in (Action.PROMOTE, Action.OPEN_GATE) and before.phase is not Phase.APPROVAL:
         assert before.phase is Phase.STAGE
         assert before.stage == len(policy.stages) - 1
+    if decision.action is Action.PROMOTE:
+        assert after.phase is (Phase.PROBATION if policy.probation_seconds else Phase.PROMOTED)
+    if decision.action is Action.END_PROBATION:
+        assert before.phase is Phase.PROBATION
+        assert observed.now - before.since >= policy.probation_seconds
     if before.phase is Phase.STAGE and moved and after.phase is not Phase.ROLLED_BACK:
         assert before.evidence.slis["availability"].stage_canary.n >= policy.stage_requests, "no blind step"
 
@@ -168,3 +178,6 @@ def test_the_spec_becomes_the_policy() -> None:
     assert (policy.alpha, policy.person, policy.shadow_requests, policy.window) == (0.05, False, 7, 7 * DAY)
     assert [rule.name for rule in policy.slis] == ["availability", "latency"]
     assert "judge" in [rule.name for rule in POLICY.slis]
+    assert (policy.probation_seconds, policy.holdback) == (DAY, 1)
+    high = spec.Rollout(stages=(spec.Stage(weight=99.5, burn=2),))
+    assert Policy.of(spec.Slo(), high).holdback == 0.5, "a probation never takes users away from the version"

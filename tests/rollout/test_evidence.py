@@ -23,7 +23,7 @@ STARTED = 100.0
 
 
 def fresh(share: float = 0.0) -> Evidence:
-    start = Evidence("1", "2", {name: Sli() for name in ("availability", "latency", "judge")}, weights=((0.0, 0.0),))
+    start = Evidence("1", "2", {name: Sli() for name in ("availability", "latency", "judge", "quality")}, weights=((0.0, 0.0),))
     return ev.enter(start, STARTED, share) if share else start
 
 
@@ -45,7 +45,9 @@ def journals(draw: st.DrawFn) -> list[Event]:
         version = draw(st.sampled_from(["1", "2"] if i % 7 == 0 else ["2" if arm == "canary" else "1"]))
         shadow = arm == "canary" and draw(st.booleans())
         at = STARTED + draw(st.floats(-20, 60))
-        rows.append(Event(f"r{draw(st.integers(0, 9))}", f"u{draw(st.integers(0, 5))}", arm, version, at, slis, kind, shadow))
+        who = (f"r{draw(st.integers(0, 9))}", f"u{draw(st.integers(0, 5))}")
+        scores = {"quality": draw(st.floats(0, 1))} if kind == "verdict" else {}
+        rows.append(Event(*who, arm, version, at, slis, kind, shadow, scores=scores))
     return sorted(rows, key=lambda event: event.at)
 
 

@@ -14,7 +14,7 @@ from pipelines.rollout.dossier import gate
 from pipelines.rollout.policy import Action, Approved, Observed, Phase, Policy, State
 from pipelines.rollout.store import Event
 
-POLICY = replace(Policy.of(spec.Slo(), spec.Rollout()), stage_seconds=15.0)
+POLICY = replace(Policy.of(spec.Slo(), spec.Rollout()), stage_seconds=15.0, probation_seconds=0.0)
 TWO = replace(POLICY, slis=POLICY.slis[:2])  # no judge
 TICK = 2.0
 
@@ -49,13 +49,14 @@ class World:
                 yield from self._answer(each, mirrored, at, user, judged, slis)
 
     def _answer(self, arm: str, mirrored: bool, at: float, user: int, judged: bool, slis: tuple[str, ...]) -> Iterator[Event]:
-        good = {sli: self.chance.random() >= self.bad(arm, sli, at, user) for sli in slis}
+        good = {sli: self.chance.random() >= self.bad(arm, sli, at, user) for sli in slis if sli not in ev.SCORED}
         version = "2" if arm == "canary" else "1"
         told = {sli: value for sli, value in good.items() if sli != "judge"}
         event = Event(str(self.n), f"u{user}", arm, version, at, told, shadow=mirrored)
         yield event
         if judged and "judge" in good:
-            yield replace(event, kind="verdict", slis={"judge": good["judge"]})
+            score = self.chance.betavariate(1, 4) if not good["judge"] else self.chance.betavariate(8, 2)
+            yield replace(event, kind="verdict", slis={"judge": good["judge"]}, scores={"quality": score})
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """A real gateway on loopback for the tests: real engines, real SQLite, real HTTP; in a thread of the test."""
 
 import asyncio
+import socket
 import threading
 import time
 import uuid
@@ -18,7 +19,7 @@ from pipelines.serving.listening import listen
 from pipelines.serving.server import run
 from pipelines.serving.supervisor import Launcher
 from pipelines.spec import Spec
-from tests.faults.proxy import Faults, through
+from tests.faults.proxy import Faults, Proxy, through
 
 KEY = b"a key for tests"
 VERSIONS = ("1", "2", "3")
@@ -62,11 +63,13 @@ def until(true: Callable[[], Any], seconds: float = 90.0) -> Any:
 class Site:
     """The running gateway. `faults[version]` break what passes between it and that version's engine."""
 
-    def __init__(self, spec: Spec, database: Path, export: Path, judge_url: str | None = None) -> None:
+    def __init__(
+        self, spec: Spec, database: Path, export: Path, judge_url: str | None = None, faults: Mapping[str, Faults] | None = None
+    ) -> None:
         self.spec = spec
         self.store = Store(f"sqlite:///{database}")
         self.store.create()
-        self.faults: Mapping[str, Faults] = {version: Faults() for version in VERSIONS}
+        self.faults: Mapping[str, Faults] = {version: Faults() for version in VERSIONS} | dict(faults or {})
 
         def fetch(version: str) -> Path:
             if version not in VERSIONS:
@@ -74,7 +77,8 @@ class Site:
             return export
 
         self._launcher = Launcher(spec, fetch)
-        launch = through(self._launcher, self.faults)
+        self._proxies: list[Proxy] = []
+        launch = through(self._launcher, self.faults, self._proxies)
         self.gateway = Gateway(spec, self.store, fetch=fetch, key=KEY, launch=launch, judge_url=judge_url)
         self._stop = asyncio.Event()
         self._ready = threading.Event()
@@ -86,7 +90,14 @@ class Site:
     def _run(self) -> None:
         with listen("127.0.0.1", 0) as listening, asyncio.Runner() as runner:
             self._loop = runner.get_loop()
-            runner.run(run(self.gateway, listening, self._up, self._stop))
+            runner.run(self._serve(listening))
+
+    async def _serve(self, listening: socket.socket) -> None:
+        try:
+            await run(self.gateway, listening, self._up, self._stop)
+        finally:
+            for proxy in self._proxies:  # one whose end the gateway's own end cut short would leave its connections open
+                await proxy.stop()
 
     def _up(self, url: str) -> None:
         self.url = url
@@ -150,8 +161,11 @@ class Site:
 
 
 @contextmanager
-def site(spec: Spec, folder: Path, export: Path, judge_url: str | None = None) -> Iterator[Site]:
-    running = Site(spec, folder / "rollout.db", export, judge_url)
+def site(
+    spec: Spec, folder: Path, export: Path, judge_url: str | None = None, faults: Mapping[str, Faults] | None = None
+) -> Iterator[Site]:
+    """A gateway in `folder`, closed at the end; `faults` replace the proxies' own."""
+    running = Site(spec, folder / "rollout.db", export, judge_url, faults)
     try:
         yield running
     finally:

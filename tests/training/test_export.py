@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.utils import logging as transformers_log
 
 from pipelines.artifact import MANIFEST, Weights, seal, verify
 from pipelines.decode import Decoder
@@ -14,7 +15,9 @@ from pipelines.training.export import export
 from tests.training import line
 
 
-def test_it_is_whole_quantised_equal_in_float32_and_the_same_again(work: Path, tmp_path: Path) -> None:
+def test_it_is_whole_quantised_equal_in_float32_and_the_same_again(
+    work: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     made = line.exported(work)
     verify(made.path, made.sha256)
     facts = json.loads((made.path / "export.json").read_text())
@@ -25,7 +28,9 @@ def test_it_is_whole_quantised_equal_in_float32_and_the_same_again(work: Path, t
     assert (facts["max_source"], facts["max_target"]) == (48, 12)
     assert not (made.path / "hf" / "training.json").exists()
     assert "normalize_before" not in json.loads((made.path / "hf" / "config.json").read_text())
+    transformers_log.enable_progress_bar()  # type: ignore[no-untyped-call]  # as in a new process
     plain = export(line.trained(work), "float32", tmp_path)
+    assert "Loading weights" not in capfd.readouterr().err
     exact = json.loads((plain.path / "export.json").read_text())
     assert exact["parity"]["quantised_same_greedy"] == 1, "answered together or one by one, the answers are the same"
     assert facts["bytes"]["ct2"] < 0.6 * exact["bytes"]["ct2"]

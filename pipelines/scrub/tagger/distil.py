@@ -30,7 +30,7 @@ from pipelines.scrub.tagger.words import EDGE, REACH, SLOTS, SPECIAL, Lexicon, d
 from pipelines.spec import Privacy
 from pipelines.spec.section import Language
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 SAMPLE = 1_800_000  # characters that the teacher reads: 17 CPU seconds at level exact
 READ = 3  # times as many are read for how the data uses its words, and for lines that speak of nobody: two CPU seconds
 PLANTED = 60_000  # sentences with drawn values

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.errors import GateClosed
+from pipelines.scrub.planted import plant
 from pipelines.scrub.spans import Span
 from pipelines.scrub.tagger.find import Finder
 from pipelines.scrub.tagger.labels import Judged, Usage, relabel
@@ -16,12 +17,18 @@ from pipelines.scrub.tagger.words import normal, split
 LEAST = 30  # names before a recall means anything: 15 points of interval on either side
 # Stock Presidio finds 0.63 of the names in real changelogs (in running text, no mailbox syntax), 0.62 of presidio-research's.
 RECALL = 0.65
+# Level exact finds 0.89 of the names that the audit plants in Debian stanzas, and 0.90 in translations: a tagger that finds
+# fewer has no right to take its place.
+PLANTED = 0.9
+COUNT, SEED = 400, 5  # of them; the audit plants with another seed, so that no figure of its is chosen here
 FALSE = 1.0  # persons per 1,000 words whom neither teacher nor lists know; stock Presidio takes 11 for people that are none
 MAILBOX = re.compile(r"((?:[^\W\d_][\w.'\u2019-]*[ ]){1,3}[^\W\d_][\w'\u2019-]*)[ ]<[^<>@\s]+@[^<>@\s]+>")
 
 
 def measure(finder: Finder, texts: Sequence[tuple[str, list[Judged]]], usage: Usage, writer: Writer) -> dict[str, Any]:
-    """Recall of the teacher's believed names, of names in mailbox syntax and of drawn ones; false persons per 1,000 words."""
+    """Recall of the teacher's believed names, of names in mailbox syntax, of drawn ones in their place, and of such planted in
+    sentences of their own (as the audit does, in other texts); false persons per 1,000 words.
+    """
     originals = [text for text, _ in texts]
     found = finder.find(originals)
     believed = [[(s.start, s.end) for s in judged if s.believed and s.entity == "PERSON"] for _, judged in texts]
@@ -29,6 +36,8 @@ def measure(finder: Finder, texts: Sequence[tuple[str, list[Judged]]], usage: Us
     swapped = [relabel(text, judged, writer) for text, judged in texts]
     drawn = [[(start, end) for start, end, label in labels if label == CLASSES.index("PERSON")] for _, labels in swapped]
     again = finder.find([text for text, _ in swapped])
+    planted = plant(originals, writer.language, ("PERSON",), COUNT, SEED)
+    named = [[(one.start, one.end)] for one in planted]
     both = [sorted({*ours, *theirs}) for ours, theirs in zip(believed, boxes, strict=True)]
     lines = [_false(text, spans, judged) for (text, judged), spans in zip(texts, found, strict=True)]
     words, false = (sum(column) for column in zip(*lines, strict=True)) if lines else (0, 0)
@@ -39,6 +48,7 @@ def measure(finder: Finder, texts: Sequence[tuple[str, list[Judged]]], usage: Us
         "teacher": _recall(found, believed),
         "mailboxes": _recall(found, boxes),
         "swapped": _recall(again, drawn),
+        "planted": _recall(finder.find([one.text for one in planted]), named),
         "false_persons": false,
         "false_per_1000_words": round(1000 * false / max(words, 1), 3),
     }
@@ -47,15 +57,19 @@ def measure(finder: Finder, texts: Sequence[tuple[str, list[Judged]]], usage: Us
 def check(measured: Mapping[str, Any]) -> None:
     """Raises: GateClosed, with every bar that is missed."""
     reasons = []
-    names, swapped = measured["names"], measured["swapped"]
+    names, swapped, planted = measured["names"], measured["swapped"], measured["planted"]
     if names["values"] < LEAST:
         reasons.append(
             f"tagger: {names['values']} real names are known in the {measured['texts']} texts held out, {LEAST} are needed to "
             "measure it: give more texts, or set privacy.level to exact or patterns"
         )
-    for kind, part in (("real names", names), ("names drawn into real texts", swapped)):
-        if part["values"] >= LEAST and part["recall"] < RECALL:
-            reasons.append(f"tagger: finds {part['recall']:.2f} of the {part['values']} {kind} held out, below {RECALL}")
+    for kind, part, bar in (
+        ("real names", names, RECALL),
+        ("names drawn into real texts", swapped, RECALL),
+        ("names planted in texts", planted, PLANTED),
+    ):
+        if part["values"] >= LEAST and part["recall"] < bar:
+            reasons.append(f"tagger: finds {part['recall']:.3f} of the {part['values']} {kind} held out, below {bar}")
     if measured["false_per_1000_words"] > FALSE:
         reasons.append(
             f"tagger: takes {measured['false_per_1000_words']} in 1,000 words for people that are none, above {FALSE}"

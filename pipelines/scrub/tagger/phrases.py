@@ -15,6 +15,14 @@ ENDS = (
     ", thanks {given}.",
     " before {date}.", ";", ":", " of {company}.", ", {given}?",
 )  # fmt: skip
+# A name between any two words: the tagger has to know it whatever stands beside it. Sense is not needed.
+ANYWHERE = 4 * (
+    "{before} {someone} {after} the {noun}",
+    "the {noun} {before} {someone} {after} it",
+    "{someone} {after} {before} the {noun}",
+    "{before} {someone}, the {quality} {noun} {before} us",
+    "we {before} {someone} {after} we {before} {someone}",
+)
 CLAUSES = r"""
 {someone} called about the {noun}
 {someone} is on holiday
@@ -152,4 +160,12 @@ the {num}s were {quality}
 order {num} arrived on {date}
 I am {num} years old and {nrp}
 Experience in Sales and {field}
+{someone} who lives next door has the key
+the {role} is {someone} who likes the {noun}
+I mean {someone} who can swim
+we thank {someone} whose {noun} was {quality}
+not {someone} but {someone} wrote it
+{someone}, whose {noun} is {quality}, agrees
+was that {someone} who rang
+{someone} that I know is {quality}
 """

@@ -10,8 +10,9 @@ from random import Random
 from typing import NamedTuple
 
 from pipelines.scrub.tagger.patterns import PATTERNS
-from pipelines.scrub.tagger.phrases import CLAUSES, ENDS, OPENINGS
+from pipelines.scrub.tagger.phrases import ANYWHERE, CLAUSES, ENDS, OPENINGS
 from pipelines.scrub.tagger.values import Values
+from pipelines.spec.section import Language
 
 LABEL = {
     "person": "PERSON",
@@ -63,6 +64,16 @@ FILLERS = {
         "Wayland Vulkan Ansible Puppet Samba Nginx Git"
     ),
     "word": "users accounts index table price config main value log data file name",
+    "before": (
+        "ask tell thank meet after before without than like against toward yesterday today later then once "
+        "soon maybe only even through despite until although whether see know trust follow join replace quote "
+        "send saw heard called named of by from to for with at as and or is was"
+    ),
+    "after": (
+        "if that this about joined who whose when while because as to at wrote rewrote alone again first "
+        "instead today into over under within since before after or nor so too here there only now never "
+        "still just then presented added of by from for with is was has had"
+    ),
 }
 SLOT = re.compile(r"\{(\w+)\}")
 
@@ -77,10 +88,10 @@ class Planted(NamedTuple):
 class Writer:
     """Writes sentences for one language; the same seed writes the same."""
 
-    def __init__(self, language: str, seed: str) -> None:
-        self.language = language
+    def __init__(self, language: Language, seed: str) -> None:
+        self.language: Language = language
         self.random = Random(seed)  # noqa: S311  (reproducible, no secret)
-        self.clauses = CLAUSES.strip().split("\n")
+        self.clauses = [*CLAUSES.strip().split("\n"), *ANYWHERE]
         self.values = Values(language, self.random)
         self.patterns = PATTERNS[language] if language == "en" else PATTERNS[language] * 3 + PATTERNS["en"]
 

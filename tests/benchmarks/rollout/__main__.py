@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pipelines.rollout.policy import Policy
 from tests.benchmarks import results
-from tests.benchmarks.rollout import picture, scenarios
+from tests.benchmarks.rollout import picture, quality, scenarios
 from tests.benchmarks.rollout.clock import CLASSIC, MIRRORED, SHADOW, Ended, with_slis
 from tests.benchmarks.rollout.peers import ENOUGH, PEERS
 from tests.benchmarks.rollout.scenarios import BASE, BROKEN, Scenario
@@ -156,7 +156,7 @@ def show(cells: Cells) -> None:
 def main() -> None:
     worse = [*BROKEN.values(), scenarios.LATE, scenarios.DRIFT]
     cells = tried([*worse, *scenarios.FINE], RATES)
-    rows = bars(cells) + six_slis() + fine(cells, scenarios.FINE) + against(cells)
+    rows = bars(cells) + six_slis() + quality.rows() + fine(cells, scenarios.FINE) + against(cells)
     hungry = starved()
     show(cells | hungry)
     picture.draw(cells, list(BROKEN.values()), RATES[1])
