@@ -5,7 +5,7 @@ outside the sealed folder, since it holds wall-clock times and the same input mu
 (`"event": "end"`) tells the speed: FLOP/s of the model's own arithmetic, and of a known GPU the share that this is of its peak.
 
 On a GPU machine this needs only torch, transformers, safetensors, numpy, pyarrow and rich (with training.private opacus too,
-with training.lora peft). Under torchrun each process calls `fit`, and the first one writes (see pipelines.training.parallel).
+with training.lora peft). Under torchrun each process calls `fit`, and the first one writes (see pipelines.training.torchrun).
 With training.private a resumed run is as good and as private as an unbroken one, but not the same: its noise is never repeated.
 """
 

@@ -1,19 +1,15 @@
-"""Several processes that train one model (torchrun): each reads its share of every batch; gradients are summed.
+"""Several processes that train one model (`torchrun.py`): each reads its share of every batch; gradients are summed.
 
-`torchrun --nproc-per-node 2 -m pipelines.training.parallel MODEL.yaml TOKENS OUT [BASE]` trains as `fit` in one process does:
-the loss of a step is divided by the target tokens of all processes, so that the shares add up to the whole batch's gradient.
-Over gloo on CPUs, over NCCL on GPUs (no GPU has run it yet). Only the first process writes. Killed, the same command resumes
-from the first process's last checkpoint; with as many processes it ends in the same weights. A process that dies or hangs ends
-the others, within `PATIENCE`.
+The loss of a step is divided by the target tokens of all processes, so that the shares add up to the whole batch's gradient.
+Over gloo on CPUs, over NCCL on GPUs (no GPU has run it yet). A process that dies or hangs ends the others, within `PATIENCE`.
 """
 
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed
@@ -21,8 +17,7 @@ from torch import distributed
 from pipelines.errors import SeqlineError, UserError
 
 if TYPE_CHECKING:
-    from pipelines.spec import Spec
-    from pipelines.training.metric import Metric
+    pass
 
 PATIENCE = timedelta(minutes=10)
 """Longest wait for another process, which meanwhile writes a checkpoint or the weights at most."""
@@ -128,40 +123,3 @@ def together(patience: timedelta = PATIENCE) -> Iterator[None]:
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=patience)
     yield
     distributed.destroy_process_group()  # not after an error: it may wait for those who are not coming
-
-
-def main(metric_of: "Callable[[Spec], Metric] | None" = None) -> None:
-    """Train what MODEL.yaml says (of a model or of a base) on TOKENS, into OUT; BASE is the folder to start from, if any.
-
-    `metric_of` gives the metric for `training.select: metric`; this package has none of its own.
-    """
-    from pipelines import artifact, spec
-    from pipelines.training.fit import fit
-
-    path, folder, out, *base = map(Path, sys.argv[1:])
-    try:
-        metric = None
-        try:
-            training = spec.load_base(path).training
-        except UserError:
-            model = spec.load(path)
-            training, metric = model.training, metric_of(model) if metric_of else None
-        tokens = artifact.existing(artifact.Tokens, folder)
-        if tokens is None:
-            raise UserError(f"{folder}: no encoded pairs (a folder tokens-KEY of `seqline retrain`)")
-        with together():
-            fit(tokens, training, base[0] if base else None, out, metric)
-    except SeqlineError as error:
-        leave(error)
-
-
-def leave(error: SeqlineError) -> NoReturn:
-    """Say `error` and exit with 1, at once: gloo's threads may still wait for a process that has gone, and then the
-    interpreter's own end aborts."""
-    sys.stderr.write(f"{error}\n")
-    sys.stderr.flush()
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

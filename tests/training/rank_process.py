@@ -6,7 +6,7 @@ import sys
 from datetime import timedelta
 
 from pipelines.errors import SeqlineError
-from pipelines.training import parallel
+from pipelines.training import parallel, torchrun
 
 if __name__ == "__main__":
     try:
@@ -16,4 +16,4 @@ if __name__ == "__main__":
                 os.kill(os.getpid(), signal.Signals[sys.argv[2]])
             parallel.anywhere(True)
     except SeqlineError as error:
-        parallel.leave(error)
+        torchrun.leave(error)

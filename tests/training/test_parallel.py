@@ -52,7 +52,7 @@ def torchrun(*arguments: str) -> tuple[int, str]:
 
 
 def training(model: Path, tokens: Tokens, out: Path) -> list[str]:
-    return ["pipelines.training.parallel", str(model), str(tokens.path), str(out)]
+    return ["pipelines.training.torchrun", str(model), str(tokens.path), str(out)]
 
 
 def yaml(path: Path, training: Training) -> Path:
@@ -116,7 +116,7 @@ def test_private_training_is_refused_in_several_processes(work: Path, tmp_path: 
 
 
 def test_no_encoded_pairs_is_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipelines.training.parallel", str(yaml(tmp_path / "m.yaml", STILL)), "/nowhere", "out"]
+    command = [sys.executable, "-m", "pipelines.training.torchrun", str(yaml(tmp_path / "m.yaml", STILL)), "/nowhere", "out"]
     done = subprocess.run(command, cwd=REPO, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr == "/nowhere: no encoded pairs (a folder tokens-KEY of `seqline retrain`)\n"
