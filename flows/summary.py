@@ -79,7 +79,7 @@ def what_next(spec: "Spec", watched: "Watched | None", settings: Settings) -> It
     if watched and watched.outcome.waiting_for_approval:
         page = f"{settings.mlflow_ui}/#/models/{spec.name}/versions/{watched.outcome.version}"
         yield f"an approval: `make up`, open {page}, press Promote model and choose {spec.name}-prod"
-        yield f"then `seqline rollout {spec.name} --watch` brings it to 100 % (with `make up` that happens by itself)"
+        yield f"then `seqline rollout {spec.name} --watch` lets it in (with `make up` that happens by itself)"
     if watched and watched.outcome.on_probation:
         yield "the scheduled `rollout` flow (`make up`) ends the probation; without it all users get the former version"
     url = f"http://{spec.serving.host}:{spec.serving.port}/v1/generate"

@@ -9,6 +9,7 @@ names, if it was started with MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http,https, MLFLOW_
 MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY. One elsewhere cannot reach the loopback: it is polled.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -25,7 +26,7 @@ import uvicorn
 from cachetools import TTLCache
 from rich.console import Console
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
@@ -39,6 +40,7 @@ Wait = Callable[[float], None]
 
 HOST = "127.0.0.1"
 LARGEST_BODY = 256 * 2**10  # MLflow sends a version's tags along
+BODY_SECONDS = 5.0  # as long as MLflow waits for an answer
 FRESH_SECONDS = 60.0  # either way; MLflow's own repeats come within ten
 REMEMBERED = 1_000  # deliveries in two such spans: beyond them it is a flood, and the poll does as well
 REST_SECONDS = 0.1  # between two ticks, however many knock
@@ -102,7 +104,13 @@ def application(ear: Ear) -> Starlette:
         if not SECONDS.fullmatch(length) or int(length) > LARGEST_BODY:
             ear.counts["size"] += 1
             return JSONResponse({"error": f"send at most {LARGEST_BODY} bytes, with Content-Length"}, 413)
-        refused = ear.take(request.headers, await request.body())
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await request.body()
+        except (ClientDisconnect, TimeoutError):
+            ear.counts["broken off"] += 1
+            return JSONResponse({"error": "the body did not come"}, 400)
+        refused = ear.take(request.headers, body)
         return JSONResponse({"error": refused}, 403) if refused else JSONResponse({}, 202)
 
     async def health(_: Request) -> JSONResponse:

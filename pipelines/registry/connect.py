@@ -59,7 +59,7 @@ def _told(error: Exception) -> Exception:
         return SeqlineError(f"MLflow's files: {error.strerror}")
     if not isinstance(error, MlflowException):
         return error
-    line = str(error).strip().splitlines()[0][:300]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
     passing = {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED"}
     return (Transient if error.error_code in passing else SeqlineError)(f"MLflow: {line}")
 

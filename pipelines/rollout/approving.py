@@ -8,7 +8,7 @@ from pipelines.registry.records import Approval
 from pipelines.rollout.policy import Action, Approved, Decision, Gate
 
 OVERTAKEN = "the canary was rolled back"
-PASSING = ("cut the canary off", "the last answer is")  # reasons of `decide` that pass by themselves
+PASSING = ("cut the canary off", "the last answer is", "no answer was seen yet")  # reasons of `decide` that pass by themselves
 
 
 @dataclass(frozen=True)

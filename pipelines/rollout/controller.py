@@ -2,7 +2,7 @@
 
 A transaction holds the journal's offsets, the evidence, the decision, the route and the outbox. Killed before the commit, the
 tick never was; killed after it, the next tick finds the outbox and goes on. The registry may be away: traffic is still
-decided, and the registry is told later. Of several controllers only the one with the lease acts (`lease.py`).
+decided, and the registry is told later. Of several controllers only the one with the lease acts (`leases.py`).
 """
 
 import hashlib
@@ -33,7 +33,7 @@ HERE = "this controller"  # the holder of the lease where there is but one
 class Outcome:
     """How a rollout stands after a tick; `open` until the registry, too, knows how it ended.
 
-    `approved`: a person has pressed, and what holds the promotion is of the moment (old news, an incident).
+    `approved`: a person has pressed, and what holds the promotion settles itself (no news yet, a blown fuse).
     """
 
     name: str
@@ -59,8 +59,9 @@ class Outcome:
         """One line that changes only when something happens."""
         if self.version is None:
             return f"{self.name}: no rollout is open"
-        silent = self.action is Action.FINISH or (self.action is Action.HOLD and not self.approved)
-        said = "" if silent else f": {'; '.join(self.reasons)}"
+        if self.action is Action.HOLD and self.approved:
+            return f"{self.name} version {self.version}: {self.where}: approved, and let in with the next good answers"
+        said = "" if self.action in (Action.HOLD, Action.FINISH) else f": {'; '.join(self.reasons)}"
         return f"{self.name} version {self.version}: {self.where}{said}"
 
 
@@ -152,9 +153,9 @@ def _carry_on(
     journal = store.read(name, rollout.offsets, connection)
     state = ledger.with_users(rollout.id, ledger.state_of(rollout), journal.events, connection)
     state = _counted(po.prepared(state, policy), name, policy, connection)
-    state = waking.awake(state, route, policy, rollout.state["last"].get("at"), now)
     known = state.evidence.users
     state = probation.read(state, journal.events)
+    state = waking.awake(state, route, policy, rollout.state["last"].get("at"), now)
     state = replace(state, evidence=ev.fold(state.evidence, journal.events))
 
     presses = approving.weigh(state.gate, asked, approvers)

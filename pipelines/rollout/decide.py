@@ -79,15 +79,21 @@ def step(state: State, decision: Decision, now: float, policy: Policy, gate: Gat
 
 
 def _on_probation(state: State, observed: Observed, policy: Policy, numbers: Mapping[str, float]) -> Decision:
-    """Doubt sets it back, unless the former champion burns likewise: the first stage then tells which of the two it was."""
+    """Doubt sets it back, unless the former champion burns in the same SLIs: the first stage tells which of the two it was.
+
+    What it spends beyond the former champion, and a fuse, are not excused by that.
+    """
     fused = ("a gateway cut it off",) if state.evidence.fused is not None else ()
-    doubts = (*probation.doubts(state, policy), *_spent(state, observed, policy), *fused)
+    doubts, beyond = probation.doubts(state, policy), (*_spent(state, observed, policy), *fused)
     shared = _incidents(state, observed, policy)
-    if doubts:
-        return Decision(Action.HOLD if shared else Action.SET_BACK, (*doubts, *shared), numbers)
-    missing = [*probation.unfinished(state, observed.now, policy), *_stale(state, observed), *shared]
-    reasons = (*missing, *probation.figures(state, policy)) if missing else ("on probation it kept what the champion kept",)
-    return Decision(Action.HOLD if missing else Action.END_PROBATION, reasons, numbers)
+    if doubts or beyond:
+        likewise = not beyond and probation.suspects(state, policy) <= shared.keys()
+        return Decision(Action.HOLD if likewise else Action.SET_BACK, (*doubts, *beyond, *shared.values()), numbers)
+    missing = [*probation.unfinished(state, observed.now, policy), *_stale(state, observed), *shared.values()]
+    if not missing:
+        return Decision(Action.END_PROBATION, ("on probation it kept what the champion kept",), numbers)
+    asked = probation.overdue(state, observed.now, policy)
+    return Decision(Action.HOLD, (*asked, *missing, *probation.figures(state, policy)), numbers)
 
 
 def _onward(state: State, policy: Policy, numbers: Mapping[str, float]) -> Decision:
@@ -95,7 +101,7 @@ def _onward(state: State, policy: Policy, numbers: Mapping[str, float]) -> Decis
     counts: tuple[str, ...] = ()
     if state.phase is Phase.SHADOW:
         mirrored = state.evidence.slis["availability"].mirror_canary
-        why = f"shadow: {failed(mirrored)} bad in mirrored answers, and no sign that the canary is worse"
+        why = f"shadow: {failed(mirrored)} bad in mirrored answers, and no proof that the canary is worse"
     else:
         weight, burn = policy.stages[state.stage]
         why = f"at {weight:g} %: a burn of {burn:g} is excluded in every SLI"
@@ -229,7 +235,7 @@ def _not_now(state: State, observed: Observed, policy: Policy) -> list[str]:
 
     It may be worse. There is no news. Or the champion itself burns.
     """
-    return [*_suspected(state, policy), *_stale(state, observed), *_incidents(state, observed, policy)]
+    return [*_suspected(state, policy), *_stale(state, observed), *_incidents(state, observed, policy).values()]
 
 
 def _stale(state: State, observed: Observed) -> list[str]:
@@ -240,14 +246,14 @@ def _stale(state: State, observed: Observed) -> list[str]:
     return []
 
 
-def _incidents(state: State, observed: Observed, policy: Policy) -> list[str]:
-    """SLIs in which the champion burns, too: whatever it is, it is not the canary alone."""
-    found = []
+def _incidents(state: State, observed: Observed, policy: Policy) -> dict[str, str]:
+    """SLIs in which the champion burns, too, and how to say so: whatever it is, it is not the canary alone."""
+    found = {}
     for rule in policy.slis:
         sli = state.evidence.slis[rule.name]
         usual = state.before.get(rule.name, Count()) + sli.champion
         if rule.objective is not None and incident(sli.recent.add(0, 0, observed.now), usual):
-            found.append(f"frozen: the champion burns, too: {rule.name} is bad {INCIDENT:g} times as often as usual")
+            found[rule.name] = f"frozen: the champion burns, too: {rule.name} is bad {INCIDENT:g} times as often as usual"
     return found
 
 
@@ -265,8 +271,10 @@ def _suspected(state: State, policy: Policy) -> list[str]:
 
 
 def _cleared(state: State, rule: Rule, policy: Policy) -> bool:
-    """Does an SLI already prove what the next stage is left on?"""
+    """Does an SLI already prove what the next stage is left on? A score has nothing to prove: it must be no proof itself."""
     sli, last = state.evidence.slis[rule.name], len(policy.stages) - 1
+    if rule.name in ev.SCORED:
+        return sli.log < policy.bar
     if state.phase is Phase.SHADOW:
         if rule.objective is None or rule.name in ev.UNPAIRED:
             return True

@@ -92,7 +92,7 @@ class Evidence:
 
     `weights` are (since, share of the users in the canary); `fused` is the time since which a gateway keeps the canary's
     traffic down by itself, so that the share is no longer known; `fuses` how often that was in this stage; `beside_fuse`
-    how the champion answered since.
+    how the champion answered since; `entered` when this stage began.
     """
 
     champion: str
@@ -105,11 +105,7 @@ class Evidence:
     fuses: int = 0
     beside_fuse: Count = NOTHING
     last: float | None = None
-
-    @property
-    def since(self) -> float:
-        """When the users' split last changed."""
-        return self.weights[-1][0] if self.weights else -math.inf
+    entered: float = 0.0
 
     def share(self, at: float, kind: str = "answer") -> tuple[float, bool]:
         """Return the canary's share for an event at `at`, and whether it is exact.
@@ -137,7 +133,7 @@ def enter(evidence: Evidence, at: float, share: float, mirrored: bool = False) -
         split = mirrored and s.pairs is None and name not in UNPAIRED | SCORED
         pairs = s.wealth if split else s.pairs
         slis[name] = replace(s, stage_champion=Count(), stage_canary=Count(), stage_mirror=Count(), pairs=pairs)
-    return replace(rearm(evidence, at), slis=slis, weights=(*evidence.weights, (at, share)), fuses=0)
+    return replace(rearm(evidence, at), slis=slis, weights=(*evidence.weights, (at, share)), fuses=0, entered=at)
 
 
 def rearm(evidence: Evidence, at: float) -> Evidence:
@@ -181,7 +177,7 @@ def fold(evidence: Evidence, events: Iterable[Event]) -> Evidence:
             continue
         for name, good in known.items():
             key = _live_key(name, event)
-            current = event.at >= evidence.since  # an answer of an earlier stage that came late says nothing of this one
+            current = event.at >= evidence.entered  # an answer of an earlier stage that came late says nothing of this one
             slis[name], used = _live(slis[name], event, good, share, exact, new=key not in users, current=current)
             if used:
                 users.add(key)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pipelines.rollout import logspace
 from pipelines.rollout.evidence import UNPAIRED, Count, Sli
 
+HIGHEST = 0.999  # such threshold
 STEP = 0.25  # between two thresholds for the champion's rate, in margins
 STEPS = (1.3, 1.7, 2.2, 3.0, 4.0, 5.5, 8.0, 12.0, 20.0, 40.0)  # champion's rate, in budgets
 ALONE = 0.65  # weight of the tests that need no champion: beside one that keeps its objective they are all of the power
@@ -75,7 +76,7 @@ def log_not_inferior(canary: Count, champion: Count, margin: float) -> float:
     """
     if margin >= 1:
         return math.inf
-    thresholds = [k * STEP * margin for k in range(math.ceil(1 / (STEP * margin)))]
+    thresholds = [k * STEP * margin for k in range(math.ceil(HIGHEST / (STEP * margin)))]
     shares = [-math.log(k + 1) for k in range(len(thresholds))]
     proven = [share + _apart(canary, champion, t, margin) for share, t in zip(shares, thresholds, strict=True)]
     return logspace.total(proven) - logspace.total(shares)

@@ -1,5 +1,6 @@
 """How a rollout is opened, and what becomes of an older one that is still open then."""
 
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,10 +8,13 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from pipelines.errors import UserError
-from pipelines.rollout import effects, ledger
+from pipelines.rollout import effects, holding, ledger, watch
 from pipelines.rollout import policy as po
 from pipelines.rollout.policy import TERMINAL, Action, Decision, Phase, State
 from pipelines.rollout.store import LEASE_SECONDS, Rollout, Route, Store
+from pipelines.rollout.wording import number
+
+DOUBT = math.log(20)  # from this e-value on (one in twenty, by chance) a version whose probation is cut short is taken back
 
 
 def open(  # noqa: A001
@@ -22,7 +26,7 @@ def open(  # noqa: A001
     that is still open is closed as superseded; one on probation was let in, and becomes the champion.
 
     Raises:
-        UserError: a newer version is being rolled out.
+        UserError: a newer version is being rolled out, or a person holds one on probation.
     """
     with store.transaction() as connection:
         older = store.open_rollout(name, connection)
@@ -51,16 +55,31 @@ def _end(store: Store, older: Rollout, version: str, now: float, connection: sa.
         raise UserError(
             f"{older.name}: version {older.version} is being rolled out, and {version} is older: roll it back first"
         )
-    if state.phase is Phase.PROBATION and state.evidence.fused is None:
-        _cut_short(store, older, state, version, now, connection)
-        return
-    if state.phase is Phase.PROBATION:  # gateways keep it down: it is taken back, as the next tick would have done
-        why = f"a gateway cut it off, and version {version} came"
-        ledger.close(older.id, "reverted", now, connection)
-        enqueue(older.id, effects.reverted(state.evidence.champion, now, [why]), connection)
+    if state.phase is Phase.PROBATION:
+        _decide(store, older, state, version, now, connection)
         return
     ledger.close(older.id, "superseded", now, connection)
     enqueue(older.id, effects.closed("superseded", now, [f"version {version} came"], canary=False), connection)
+
+
+def _decide(store: Store, older: Rollout, state: State, version: str, now: float, connection: sa.Connection) -> None:
+    """A probation that cannot go on: the version keeps what it was given, or is taken back if anything speaks against it."""
+    hold = holding.held(older.name, older.id, connection)
+    if hold:
+        raise UserError(
+            f"{older.name}: version {older.version} is on probation, {hold.said}: `seqline resume {older.name}` first"
+        )
+    fused = ("a gateway cut it off",) if state.evidence.fused is not None else ()
+    log = watch.log_worse(state.watched)
+    doubts = (*fused, *([f"on probation it may not keep what the champion kept: e = {number(log)}"] if log >= DOUBT else []))
+    if not doubts:
+        _cut_short(store, older, state, version, now, connection)
+        return
+    reasons = (*doubts, f"version {version} came")
+    route = store.route(older.name, connection) or Route(older.champion)
+    ledger.add_decision(older.id, now, route.generation, Decision(Action.ROLLBACK, reasons, {}), connection)
+    ledger.close(older.id, "reverted", now, connection)
+    enqueue(older.id, effects.reverted(state.evidence.champion, now, reasons), connection)
 
 
 def _cut_short(store: Store, older: Rollout, state: State, version: str, now: float, connection: sa.Connection) -> None:

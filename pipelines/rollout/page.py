@@ -71,7 +71,7 @@ def html(store: Store, rollout: int) -> str:
         measures = ledger.measures_of(rollout, connection)
         latest = ledger.latest_rollout(found.name, connection)
         paged = [each.said for each in paging.paged(found.name, connection)] if latest and latest.id == rollout else []
-        decided = [row for row in ledger.decisions_of(rollout, connection) if row["action"] != Action.FINISH]
+        decided = [row for row in ledger.decisions_of(rollout, connection) if _of_it(row, found)]
     text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     end = max([found.opened_at + 1, *(at for at, _ in measures), *(row["at"] for row in decided)])
     span = end - found.opened_at
@@ -83,6 +83,12 @@ def html(store: Store, rollout: int) -> str:
         times=_times(span), marks=[(WIDTH * (row["at"] - found.opened_at) / span, row["action"]) for row in decided],
         decided=[_verdict(row) for row in decided], table=_table(numbers[-1]) if numbers else [], paged=paged,
     )  # fmt: skip
+
+
+def _of_it(row: dict[str, Any], rollout: Rollout) -> bool:
+    """A person is paged for what burns after a rollout, too: that stands in its journal, and is none of its decisions."""
+    after = rollout.closed_at is not None and row["at"] > rollout.closed_at
+    return row["action"] != Action.FINISH and not (after and row["action"] == "paged")
 
 
 def _outcome(rollout: Rollout, decided: Sequence[dict[str, Any]]) -> str:

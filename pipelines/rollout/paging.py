@@ -78,7 +78,8 @@ def look(store: Store, name: str, policy: Policy, now: float, connection: sa.Con
     if row and 0 <= now - row["looked_at"] < EVERY:
         return ()
     minutes, until = _counted(name, row, now, connection)
-    told = dict(row["told"]) if row else {}
+    promised = {rule.name for rule in policy.slis if rule.objective is not None}
+    told = {name: page for name, page in row["told"].items() if name in promised} if row else {}
     fresh = []
     for rule in policy.slis:
         if rule.objective is None:

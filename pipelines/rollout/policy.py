@@ -200,9 +200,10 @@ def start(version: str, champion: str | None, now: float) -> State:
 
 
 def prepared(state: State, policy: Policy) -> State:
-    """`state` with a place for every SLI of the policy."""
+    """`state` with a place for every SLI of the policy, and for no other."""
     slis = {rule.name: state.evidence.slis.get(rule.name, Sli()) for rule in policy.slis}
-    return replace(state, evidence=replace(state.evidence, slis=slis))
+    watched = {name: watch for name, watch in state.watched.items() if name in slis}
+    return replace(state, watched=watched, evidence=replace(state.evidence, slis=slis))
 
 
 def budget(state: State, rule: Rule, policy: Policy, now: float) -> Budget:

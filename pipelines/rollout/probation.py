@@ -24,7 +24,7 @@ def begin(state: State, now: float, policy: Policy) -> State:
 def read(state: State, events: Iterable[Event]) -> State:
     """`state` after `events`, each held against the bounds; their users must be known (`ledger.with_users`)."""
     found = state.evidence
-    watched, users = watch.fold(state.watched, events, found.canary, found.since, found.users)
+    watched, users = watch.fold(state.watched, events, found.canary, found.entered, found.users)
     return replace(state, watched=watched, evidence=replace(found, users=users))
 
 
@@ -45,6 +45,12 @@ def doubts(state: State, policy: Policy) -> tuple[str, ...]:
     return (head, _said(state, worst))
 
 
+def suspects(state: State, policy: Policy) -> set[str]:
+    """The SLIs that cast the doubt: those which prove it by themselves, else the worst."""
+    proven = {name for name, watched in state.watched.items() if watched.log >= policy.bar}
+    return proven or {max(state.watched, key=lambda name: state.watched[name].log)}
+
+
 def unfinished(state: State, now: float, policy: Policy) -> list[str]:
     """What the probation lacks before it ends."""
     answers, missing = state.evidence.slis["availability"].stage_canary.n, []
@@ -53,9 +59,15 @@ def unfinished(state: State, now: float, policy: Policy) -> list[str]:
         missing.append("on probation for another " + (f"{left / 3600:.1f} h" if left >= 360 else f"{left:.0f} s"))
     if answers < policy.stage_requests:
         missing.append(f"on probation: {answers} of {policy.stage_requests} requests")
-    if left <= -policy.ask_seconds:
-        missing.insert(0, f"a person should look: the probation should have ended {-left / 3600:.0f} h ago")
     return missing
+
+
+def overdue(state: State, now: float, policy: Policy) -> list[str]:
+    """Whom to ask about a probation that cannot end."""
+    late = now - state.since - policy.probation_seconds
+    if late < policy.ask_seconds:
+        return []
+    return [f"a person should look: the probation should have ended {late / 3600:.0f} h ago"]
 
 
 def figures(state: State, policy: Policy) -> tuple[str, ...]:

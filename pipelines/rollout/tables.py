@@ -63,7 +63,7 @@ decisions = sa.Table(
     sa.Column("numbers", sa.JSON, nullable=False),
 )
 
-# Users whose first bad answer was bet on in a rollout ("SLI:user"): large, so not in the state.
+# Users who were bet on in a rollout, by SLI and game: large, so not in the state.
 counted = sa.Table(
     "counted",
     metadata,

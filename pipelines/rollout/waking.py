@@ -26,6 +26,7 @@ def _back(state: State, now: float) -> State:
         weights=tuple((min(at, now), share) for at, share in found.weights),
         fused=None if found.fused is None else min(found.fused, now),
         last=None if found.last is None else min(found.last, now),
+        entered=min(found.entered, now),
     )
     return replace(state, since=min(state.since, now), opened_at=min(state.opened_at, now), evidence=evidence)
 

@@ -3,7 +3,8 @@
 At 99 % a bad answer falls to the new version whoever is to blame: the game of `evidence.py` has nothing to win there. So each
 answer is held against a bound, fixed when the probation begins: max(budget, the most that the champion's own rate can be). The
 wealth is that of likelihood ratios of rates above it, mixed over the rates and over the time of the change (`bets.Wealth`): a
-version that keeps the bound passes 1/alpha with a chance of at most alpha. Only a user's first bad answer is bet on.
+version that keeps the bound passes 1/alpha with a chance of at most alpha. Of a user only the first bad answer of an hour is
+bet on: once a probation, and those who had one in its first hours would be blind spots of the last.
 
 A bound knows nothing of an incident that hits both versions. So this e-value rolls nothing back: it sets the version back to
 the first stage, where nearly everybody has the champion again, and there the game on the split of the users says which of
@@ -19,6 +20,7 @@ from pipelines.rollout.bets import RATIOS, Wealth
 from pipelines.rollout.evidence import Count
 from pipelines.rollout.store import Event
 
+HOUR = 3_600.0
 HALVINGS = 60  # of the interval in which an upper bound is looked for
 
 
@@ -74,8 +76,8 @@ def _divergence(seen: float, rate: float) -> float:
 
 
 def key(name: str, event: Event) -> str:
-    """The name under which a user's first bad answer of a probation is remembered, in `Evidence.users`."""
-    return f"{name}:watch:{event.user_hmac}"
+    """The name under which a user's first bad answer of an hour is remembered, in `Evidence.users`."""
+    return f"{name}:watch:{int(event.at // HOUR)}:{event.user_hmac}"
 
 
 def fold(

@@ -21,7 +21,7 @@ LONGEST_LINE = 16 << 20  # bytes
 
 class Unanswered(SeqlineError):
     """An engine gave no usable answer; `reason` is one of away, timeout, connection, status, garbled and guard; of a canary
-    also stuck or spared (it was not even asked) and fuse (nobody waits for it any more)."""
+    also spared (it was not even asked) and fuse (nobody waits for it any more)."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -35,11 +35,7 @@ from pipelines.spec import Spec
 
 
 class Gateway:
-    """Serves one model: what the route in `store` names, by the spec. `key` keys senders' hashes; of the rest Outside tells.
-
-    Raises:
-        UserError: the spec promises (`slo`) what no filter looks for.
-    """
+    """Serves one model: what the route in `store` names, by the spec. `key` keys senders' hashes; of the rest Outside tells."""
 
     def __init__(
         self, spec: Spec, store: Store, *, fetch: Fetch, key: bytes, launch: Launch | None = None,
@@ -244,17 +240,18 @@ class Gateway:
 
     async def _waited(self, version: str, call: Call, terms: Terms, pieces: restoring.Pieces | None) -> Made:
         """The canary's answers, unless it is silent and many wait or, while this waits for them, it is cut off."""
-        refusal = self._waiting.refusal(self.routing.weight, self._parts.admission.room.limit)
-        if refusal == "stuck":
-            self._recording.failed(call, "canary", version, refusal)
-        elif refusal:
-            self.telemetry.requests(version, "canary", refusal).inc()
-        if refusal:
-            raise Unanswered(refusal)
-        terms = replace(terms, tell=self._waiting.heard(pieces.tell)) if pieces else terms
-        async with self._waiting.one(lambda: pieces is not None and pieces.begun):
+        if self._waiting.version != version:
+            self._waiting.release()
+            self._waiting = Waiting(version)
+        waiting = self._waiting
+        if waiting.spared(self.routing.weight, self._parts.admission.room.limit):
+            self.telemetry.requests(version, "canary", "spared").inc()
+            raise Unanswered("spared")
+        terms = replace(terms, tell=waiting.heard(pieces.tell)) if pieces else terms
+        async with waiting.one(lambda: pieces is not None and pieces.begun):
             made = await self._versions.by(version, call, "canary", terms)
-        self._waiting.answered()
+        if not all(output.cached for output in made.whole):
+            waiting.answered()
         return made
 
     async def _instead(self, call: Call, terms: Terms, error: Unanswered) -> Answered:

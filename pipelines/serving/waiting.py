@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Literal
 
 from pipelines.serving.asking import Unanswered
 from pipelines.serving.versions import Tell
@@ -12,14 +11,14 @@ MOST = 40  # that wait for a canary which is silent: twice those whose timeouts 
 
 
 class Waiting:
-    """The requests that a canary has now, the oldest first.
+    """The requests that the canary `version` has now, the oldest first.
 
-    It is silent when it has answered nothing since the oldest of them came: one that is merely slow, or loaded, goes on
-    answering. With MOST waiting a silent canary is spared more of them, which says nothing against it. It is stuck, and to
-    blame, when it holds half of the others' room beside its own fair share, which under any load is its share of the senders.
+    Those that came after its last answer it meets in silence: one that is merely slow, or loaded, goes on answering. With many
+    of them it is spared more, which go to the champion and say nothing against it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "") -> None:
+        self.version = version
         self._timers: dict[int, tuple[asyncio.Timeout, Callable[[], bool]]] = {}
         self._came = 0
         self._answered = 0  # requests that had come when it last answered
@@ -27,13 +26,14 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._timers)
 
-    def refusal(self, weight: float, room: float) -> Literal["stuck", "spared", None]:
-        """Why a canary with `weight` percent of the senders is not asked, in a gateway that lets in `room` requests."""
-        if next(iter(self._timers), 0) <= self._answered:
-            return None
-        if len(self._timers) >= room * (1 + weight / 100) / 2:
-            return "stuck"
-        return "spared" if len(self._timers) >= MOST else None
+    def spared(self, weight: float, room: float) -> bool:
+        """Is a canary with `weight` percent of the senders not asked, in a gateway that lets in `room` requests?
+
+        In silence it holds MOST, or up to half of the room if most senders are its own (a probation); never more than its
+        share and half of the others'.
+        """
+        silent = sum(number > self._answered for number in self._timers)
+        return silent >= min(max(MOST, room * (weight - 50) / 100), room * (1 + weight / 100) / 2)
 
     def answered(self) -> None:
         """The canary has answered one of them, or a part of one."""

@@ -50,7 +50,7 @@ class Watched(Clock):
         watched = {
             name: replace(each, good=each.good + seen.n - before.n - len(bad)) for name, each in self.state.watched.items()
         }
-        watched, users = watch.fold(watched, bad, "2", found.since, found.users)
+        watched, users = watch.fold(watched, bad, "2", found.entered, found.users)
         self.state, self.now = replace(self.state, watched=watched, evidence=replace(found, users=users)), end
         self._judge(weight)
 

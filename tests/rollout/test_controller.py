@@ -206,7 +206,8 @@ def test_an_approval_on_old_news_is_kept_and_acted_on_with_the_next_answers(
     assert outcome.action is Action.HOLD
     assert outcome.approved
     assert not outcome.waiting_for_approval, "a watch goes on, and replays traffic"
-    assert "the last answer is" in outcome.summary
+    assert "the last answer is" in " ".join(outcome.reasons)
+    assert outcome.summary.endswith("approved, and let in with the next good answers")
     assert "seqline.verdict" not in tags(registry, f"{spec.name}-prod", pressed)
     now, outcome = drive(store, registry, spec, World(same(0.0)), now, lambda outcome: not outcome.open, most=3)
     assert outcome.state

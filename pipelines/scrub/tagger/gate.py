@@ -17,9 +17,9 @@ from pipelines.scrub.tagger.words import normal, split
 LEAST = 30  # names before a recall means anything: 15 points of interval on either side
 # Stock Presidio finds 0.63 of the names in real changelogs (in running text, no mailbox syntax), 0.62 of presidio-research's.
 RECALL = 0.65
-# Level exact finds 0.89 of the names that the audit plants in Debian stanzas, and 0.90 in translations: a tagger that finds
-# fewer has no right to take its place.
-PLANTED = 0.9
+# Level exact finds 0.89 of the names that the audit plants in Debian stanzas, and 0.90 in translations: a tagger is to find no
+# fewer than that in the easier ones of its own.
+PLANTED_RECALL = 0.9
 COUNT, SEED = 400, 5  # of them; the audit plants with another seed, so that no figure of its is chosen here
 FALSE = 1.0  # persons per 1,000 words whom neither teacher nor lists know; stock Presidio takes 11 for people that are none
 MAILBOX = re.compile(r"((?:[^\W\d_][\w.'\u2019-]*[ ]){1,3}[^\W\d_][\w'\u2019-]*)[ ]<[^<>@\s]+@[^<>@\s]+>")
@@ -66,7 +66,7 @@ def check(measured: Mapping[str, Any]) -> None:
     for kind, part, bar in (
         ("real names", names, RECALL),
         ("names drawn into real texts", swapped, RECALL),
-        ("names planted in texts", planted, PLANTED),
+        ("names planted in texts", planted, PLANTED_RECALL),
     ):
         if part["values"] >= LEAST and part["recall"] < bar:
             reasons.append(f"tagger: finds {part['recall']:.3f} of the {part['values']} {kind} held out, below {bar}")

@@ -70,7 +70,9 @@ DECIDING = (
     Mutant("one game's users in the other", "rollout/evidence.py", 'return f"{name}:pair:', 'return f"{name}:'),
     Mutant("the old share just after a change", "rollout/evidence.py", "largest = max(largest, share)", "largest = share"),
     Mutant("other versions' answers count", "rollout/evidence.py", "if event.version != (", "if event.version == '' != ("),
-    Mutant("late answers count in the stage", "rollout/evidence.py", "current = event.at >= evidence.since", "current = True"),
+    Mutant(
+        "late answers count in the stage", "rollout/evidence.py", "current = event.at >= evidence.entered", "current = True"
+    ),
     Mutant("alpha is spent in each SLI", "rollout/evidence.py", "- math.log(len(evidence.slis))", ""),
     Mutant(
         "the champion's failures cost no wealth", "rollout/bets.py", 'math.log(r) if arm == "canary" else 0.0', "math.log(r)"
