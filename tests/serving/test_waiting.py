@@ -123,13 +123,13 @@ def test_of_many_senders_few_wait_for_a_canary_that_hangs_and_then_dies(wide: Si
     with ThreadPoolExecutor(MOST + 4) as senders:
         asked = [senders.submit(wide.ask, user=f"user-{n}", timeout=200) for n in range(120)]
         until(lambda: sum(each.done() for each in asked) == 120 - MOST, 120)
-        assert wide.faults["2"].seen == MOST
+        until(lambda: wide.faults["2"].seen == MOST)
         os.kill(wide.health()["engines"]["2"], signal.SIGKILL)
         answers = [each.result() for each in asked]
     assert {(answer.status_code, answer.json().get("version")) for answer in answers} == {(200, "1")}
     spared = wide.metric('seqline_requests_total{arm="canary",model="tiny",outcome="spared",version="2"}')
     assert spared > 0
     wide.offsets()
-    events = wide.events(since, 1)
+    events = [event for event in wide.events(since, 1) if event.kind == "answer"]
     assert len({event.request for event in events if event.arm == "canary"}) <= MOST, "who was spared says nothing of it"
     assert sum(event.arm == "champion" for event in events) == 120 - MOST - int(spared)
