@@ -19,7 +19,7 @@ from pipelines.economy.choice import Point, Setting, best, choose, frontier, gri
 from pipelines.economy.judging import Judge
 from pipelines.economy.turns import Ran, Runner, bar, race
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 
 class Swept(Artifact):

@@ -13,7 +13,7 @@ from pipelines.economy import machine
 from pipelines.economy.judging import Judge, cell
 from pipelines.economy.turns import Runner, bar, race
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 ROUNDS = 3
 
 

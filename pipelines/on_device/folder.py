@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import artifact, signature
+from pipelines.decode.translator import beams
 from pipelines.errors import UserError
 from pipelines.on_device.check import EXAMPLE, refuse_difference
 from pipelines.on_device.pieces import Pieces, pieces_of
@@ -90,7 +91,7 @@ def _told(pieces: Pieces, hf: Path, longest: int, decoding: Decoding) -> dict[st
         "after": [piece for piece, _ in reversed(after)],
         "longest": longest - len(before) - len(after),
         "translate": {
-            "beam_size": decoding.beam,
+            **beams(decoding.beam),
             "max_input_length": 0,  # example.py saw to that, and says so; CTranslate2 would cut at 1,024 without a word
             "max_decoding_length": decoding.max_tokens,
             "length_penalty": decoding.length_penalty,

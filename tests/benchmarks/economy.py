@@ -29,6 +29,7 @@ from tokenizers import Tokenizer
 from flows.economy import Overlap, Registered, reading_of, registered
 from flows.settings import Settings, spec_of
 from flows.sweep import exports
+from pipelines.decode.translator import beams
 from pipelines.economy import sources
 from pipelines.economy.judging import cell
 from pipelines.economy.turns import Runner, race
@@ -178,7 +179,7 @@ def _with_map(
     translator: Any, encoded: Sequence[Sequence[str]], decoding: Decoding, many: int, judge: Overlap, tokenizer: Tokenizer
 ) -> list[Row]:
     options = {
-        "beam_size": decoding.beam, "max_decoding_length": decoding.max_tokens, "length_penalty": decoding.length_penalty,
+        **beams(decoding.beam), "max_decoding_length": decoding.max_tokens, "length_penalty": decoding.length_penalty,
         "no_repeat_ngram_size": decoding.no_repeat_ngram, "max_input_length": 0,
     }  # fmt: skip
 

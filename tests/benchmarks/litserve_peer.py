@@ -9,6 +9,7 @@ from typing import Any
 
 import litserve as ls  # type: ignore[import-untyped]
 
+from pipelines.decode.translator import beams
 from tests.benchmarks import served
 
 
@@ -35,7 +36,7 @@ class Summarizer(ls.LitAPI):  # type: ignore[misc]
         sources = [each.tokens for each in self.tokenizer.encode_batch(list(texts))]
         # sorted by length, 16 at a time: what suits Raw best
         made = self.translator.translate_batch(
-            sources, max_batch_size=16, beam_size=self.beam, **served.CTRANSLATE2
+            sources, max_batch_size=16, **beams(self.beam), **served.CTRANSLATE2
         )  # fmt: skip
         ids = [[self.number[token] for token in each.hypotheses[0]] for each in made]
         answers: list[str] = self.tokenizer.decode_batch(ids, skip_special_tokens=True)

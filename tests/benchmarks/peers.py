@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipelines.decode.translator import beams
 from tests.benchmarks import served, started
 
 GENERATE = {
@@ -65,7 +66,7 @@ class Raw:
     def _translate(self, beam: int, count: int) -> Any:
         size, kind = self.batch
         return self._translator.translate_batch(
-            self._sources[:count], beam_size=beam, max_batch_size=size, batch_type=kind, **served.CTRANSLATE2
+            self._sources[:count], **beams(beam), max_batch_size=size, batch_type=kind, **served.CTRANSLATE2
         )
 
 
