@@ -29,7 +29,7 @@ Minutes = Mapping[int, Count]  # minute since the epoch -> the answers in it
 
 
 @dataclass(frozen=True)
-class Page:
+class Burn:
     """An SLI that burns `burn` times its budget since `since` (seconds since the epoch)."""
 
     sli: str
@@ -42,7 +42,7 @@ class Page:
         return f"{self.sli} burns {self.burn:.3g} times its budget since {start}"
 
 
-def burning(sli: str, minutes: Minutes, budget: float, now: float) -> tuple[Page | None, bool]:
+def burning(sli: str, minutes: Minutes, budget: float, now: float) -> tuple[Burn | None, bool]:
     """Since when an SLI burns more than BURN times its `budget` of bad answers, and whether the latest step was calm.
 
     Without an answer in the last two steps it is neither.
@@ -60,15 +60,15 @@ def burning(sli: str, minutes: Minutes, budget: float, now: float) -> tuple[Page
             calm = start is None
             break
         run, start = run + step, 60.0 * min(minute for minute in these if minutes[minute].bad)
-    return (None if start is None else Page(sli, run.bad / run.n / budget, start)), calm
+    return (None if start is None else Burn(sli, run.bad / run.n / budget, start)), calm
 
 
-def due(page: Page | None, now: float) -> bool:
+def due(burn: Burn | None, now: float) -> bool:
     """Does it burn for long enough that a person is paged?"""
-    return page is not None and now - page.since >= LASTING
+    return burn is not None and now - burn.since >= LASTING
 
 
-def look(store: Store, name: str, policy: Policy, now: float, connection: sa.Connection) -> tuple[Page, ...]:
+def look(store: Store, name: str, policy: Policy, now: float, connection: sa.Connection) -> tuple[Burn, ...]:
     """Count what users met since the last look; return what a person is newly paged for, written into the history.
 
     Raises:
@@ -79,29 +79,29 @@ def look(store: Store, name: str, policy: Policy, now: float, connection: sa.Con
         return ()
     minutes, until = _counted(name, row, now, connection)
     promised = {rule.name for rule in policy.slis if rule.objective is not None}
-    told = {name: page for name, page in row["told"].items() if name in promised} if row else {}
+    told = {name: burn for name, burn in row["told"].items() if name in promised} if row else {}
     fresh = []
     for rule in policy.slis:
         if rule.objective is None:
             continue
         mine = {minute: Count(*counts[rule.name]) for minute, counts in minutes.items() if rule.name in counts}
-        page, calm = burning(rule.name, mine, rule.budget, until)
-        if page and (rule.name in told or due(page, until)):
+        burn, calm = burning(rule.name, mine, rule.budget, until)
+        if burn and (rule.name in told or due(burn, until)):
             if rule.name not in told:
-                fresh.append(page)
-            told[rule.name] = asdict(page) | {"since": told.get(rule.name, asdict(page))["since"]}
+                fresh.append(burn)
+            told[rule.name] = asdict(burn) | {"since": told.get(rule.name, asdict(burn))["since"]}
         elif calm:
             told.pop(rule.name, None)
     _keep(row is None, name, {"looked_at": until, "minutes": {str(m): c for m, c in minutes.items()}, "told": told}, connection)
-    for page in fresh:
-        _tell(store, name, page, now, connection)
+    for burn in fresh:
+        _tell(store, name, burn, now, connection)
     return tuple(fresh)
 
 
-def paged(name: str, connection: sa.Connection) -> list[Page]:
+def paged(name: str, connection: sa.Connection) -> list[Burn]:
     """What a person was paged for and burns still."""
     told = connection.execute(sa.select(burns.c.told).where(burns.c.name == name)).scalar()
-    return [Page(**page) for page in (told or {}).values()]
+    return [Burn(**burn) for burn in (told or {}).values()]
 
 
 def _counted(
@@ -134,13 +134,13 @@ def _keep(new: bool, name: str, values: Mapping[str, Any], connection: sa.Connec
         raise Stale(f"{name}: somebody else looked at its burn in this moment") from None
 
 
-def _tell(store: Store, name: str, page: Page, now: float, connection: sa.Connection) -> None:
-    """Put a page into the history: of the rollout that brought what is in production, or of the last one."""
+def _tell(store: Store, name: str, burn: Burn, now: float, connection: sa.Connection) -> None:
+    """Put a burn into the history: of the rollout that brought what is in production, or of the last one."""
     route = store.route(name, connection) or Route(None)
     version = ledger.in_production(route.champion, store.open_rollout(name, connection))
     brought = ledger.rollout_of(name, version, connection) if version else None
     rollout = brought or ledger.latest_rollout(name, connection)
     if rollout:
-        ledger.add_order(rollout.id, now, route.generation, "paged", page.said, connection)
-        for effect, payload in effects.paged(page.sli, page.burn, page.since, page.said, now):
+        ledger.add_order(rollout.id, now, route.generation, "paged", burn.said, connection)
+        for effect, payload in effects.paged(burn.sli, burn.burn, burn.since, burn.said, now):
             ledger.enqueue(rollout.id, effect, payload, connection)

@@ -10,7 +10,7 @@ from pipelines import spec
 from pipelines.rollout import ledger, page, paging
 from pipelines.rollout import policy as po
 from pipelines.rollout.evidence import Count
-from pipelines.rollout.paging import BURN, LASTING, Page, burning, due
+from pipelines.rollout.paging import BURN, LASTING, Burn, burning, due
 from pipelines.rollout.policy import Policy, Rule
 from pipelines.rollout.status import render, status
 from pipelines.rollout.store import Event, Route, Store
@@ -77,7 +77,7 @@ def journal(store: Store, start: float, end: float, bad: float, sli: str = "avai
     store.append("tiny", "g", rows)
 
 
-def look(store: Store, now: float, policy: Policy = POLICY) -> tuple[Page, ...]:
+def look(store: Store, now: float, policy: Policy = POLICY) -> tuple[Burn, ...]:
     with store.transaction() as connection:
         return paging.look(store, "tiny", policy, now, connection)
 

@@ -46,14 +46,17 @@ DECIDING = (
     Mutant("no cap on what a stage spends", "rollout/decide.py", "_spent(state, observed, policy) or ", ""),
     Mutant("given up though the champion fails, too", "rollout/decide.py", "fuses <= REARMS or not healthy", "fuses <= REARMS"),
     Mutant("a stage is skipped", "rollout/decide.py", "stage = state.stage + 1 if", "stage = state.stage + 2 if"),
-    Mutant("inconclusive passes", "rollout/decide.py", "if found < policy.stage_bar:", "if found < -policy.stage_bar:"),
-    Mutant("moves on blind", "rollout/decide.py", "if requests < policy.stage_requests:", "if requests < 0:"),
-    Mutant("moves on at once", "rollout/decide.py", "observed.now - state.since < policy.stage_seconds", "False"),
+    Mutant("inconclusive passes", "rollout/moving_on.py", "if found < policy.stage_bar:", "if found < -policy.stage_bar:"),
+    Mutant("moves on blind", "rollout/moving_on.py", "if requests < policy.stage_requests:", "if requests < 0:"),
+    Mutant("moves on at once", "rollout/moving_on.py", "observed.now - state.since < policy.stage_seconds", "False"),
     Mutant(
-        "moves on without news", "rollout/decide.py", "if last is None or observed.now - last > ", "if last and last > 1e99 + "
+        "moves on without news",
+        "rollout/moving_on.py",
+        "if last is None or observed.now - last > ",
+        "if last and last > 1e99 + ",
     ),
     Mutant("moves on in an incident", "rollout/budget.py", "return recent.bad > ", "return recent.bad > 1e9 * "),
-    Mutant("moves on while suspect", "rollout/decide.py", "if log < math.log(policy.suspicion):", "if log < policy.bar:"),
+    Mutant("moves on while suspect", "rollout/moving_on.py", "if log < math.log(policy.suspicion):", "if log < policy.bar:"),
     Mutant(
         "an approval past its gate's end",
         "rollout/decide.py",
@@ -65,7 +68,7 @@ DECIDING = (
         "an approval from before the gate", "rollout/decide.py", "gate.opened_at <= approval.at < gate", "approval.at < gate"
     ),
     Mutant("approved whatever happened since", "rollout/decide.py", "        if unsafe:\n", "        if False:\n"),
-    Mutant("starts on a spent budget", "rollout/decide.py", "if share < least", "if share < -1e9"),
+    Mutant("starts on a spent budget", "rollout/moving_on.py", "if share < least", "if share < -1e9"),
     Mutant("every bad answer of a user is bet on", "rollout/evidence.py", "new=key not in users", "new=True"),
     Mutant("one game's users in the other", "rollout/evidence.py", 'return f"{name}:pair:', 'return f"{name}:'),
     Mutant("the old share just after a change", "rollout/evidence.py", "largest = max(largest, share)", "largest = share"),
