@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from pipelines.errors import SeqlineError
 from pipelines.serving.exchange import Call, Delta, Output
+from pipelines.serving.liveness import Liveness
 from pipelines.serving.recording import Timing
 from pipelines.serving.supervisor import Engine, Supervisor
 from pipelines.serving.telemetry import Telemetry
@@ -134,13 +135,7 @@ class Asking:
     async def healthy(self, version: str) -> bool:
         """Does the engine of `version` answer?"""
         keeper = self._supervisor.keeper(version)
-        if keeper is None or keeper.engine is None:
-            return False
-        try:
-            async with self._http.get(f"{keeper.engine.url}/healthz", timeout=aiohttp.ClientTimeout(1)) as answer:
-                return answer.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+        return bool(keeper and keeper.engine and await Liveness(self._http).answers(keeper.engine.url, 1))
 
 
 def _left(until: float) -> aiohttp.ClientTimeout:

@@ -20,6 +20,7 @@ from pipelines.serving.endpoints import Endpoints, is_endpoint
 from pipelines.serving.feedback import Feedback
 from pipelines.serving.guard import Guard, Guards
 from pipelines.serving.journal import Journal
+from pipelines.serving.liveness import Liveness
 from pipelines.serving.masking import Masking
 from pipelines.serving.mirrors import Mirrors
 from pipelines.serving.recent import Recent
@@ -83,9 +84,8 @@ class Parts:
             closing(Launcher(self.spec, self._outside.fetch, self._outside.signer))
         )
         self._policy = Path(exit_.enter_context(tempfile.TemporaryDirectory(prefix="seqline-endpoints-")))
-        self.supervisor = Supervisor(
-            self._start_version, lambda version: self.telemetry.restarts(version).inc(), self.spec.serving.timeout_ms / 1000
-        )
+        seconds = self.spec.serving.timeout_ms / 1000
+        self.supervisor = Supervisor(self._start_version, self._died, seconds, Liveness(http))
         exit_.push_async_callback(self.supervisor.close)
         self.asking = Asking(self.supervisor, self.telemetry, http)
         checks = Checks(self.spec, self.guard, self.telemetry)
@@ -97,7 +97,6 @@ class Parts:
         await self.routing.poll()
         following = asyncio.create_task(self.routing.follow())
         exit_.callback(following.cancel)
-        seconds = self.spec.serving.timeout_ms / 1000
         self.mirrors = Mirrors(self.routing, self.versions, self.telemetry, seconds / 2)
         exit_.push_async_callback(self.mirrors.finish, seconds)
 
@@ -150,6 +149,9 @@ class Parts:
         live = {named for route in routes for named in (route.champion, route.canary) if named}
         await self.guards.keep(live | {version})
         return Engine(version, "", 0, None) if managed else await self._launch(version)
+
+    def _died(self, version: str) -> None:
+        self.telemetry.restarts(version).inc()
 
     def _changed(self, versions: frozenset[str]) -> None:
         """A new route is followed: what belongs to versions that left can go."""

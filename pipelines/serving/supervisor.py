@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from pipelines.errors import SeqlineError
+from pipelines.serving.liveness import Liveness
 from pipelines.spec import Spec
 
 log = logging.getLogger("seqline.serving")
@@ -122,12 +123,12 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
 class Keeper:
     """Keeps one version's engine up until it is released. `engine` is None while there is none."""
 
-    def __init__(self, version: str, launch: Launch, died: Callable[[str], None]) -> None:
+    def __init__(self, version: str, launch: Launch, died: Callable[[str], None], liveness: Liveness) -> None:
         self.version = version
         self.engine: Engine | None = None
         self.failed_starts = 0
         self.in_flight = 0
-        self._launch, self._died = launch, died
+        self._launch, self._died, self._liveness = launch, died, liveness
         self._task = asyncio.create_task(self._keep())
 
     @contextmanager
@@ -156,7 +157,7 @@ class Keeper:
             try:
                 self.engine = await self._launch(self.version)
                 self.failed_starts = 0
-                code = await self.engine.wait()
+                code = await self._end_of(self.engine)
                 self.engine = None
                 self._died(self.version)
                 log.warning("engine of version %s died (exit %d): it is started again", self.version, code)
@@ -168,19 +169,34 @@ class Keeper:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
+    async def _end_of(self, engine: Engine) -> int:
+        """Its exit code, once it has ended; one that hangs is killed."""
+        if engine.process is None:
+            return await engine.wait()
+        ended, hung = asyncio.ensure_future(engine.wait()), asyncio.ensure_future(self._liveness.hung(engine.url))
+        try:
+            await asyncio.wait({ended, hung}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                log.error("engine of version %s answers nobody: it is killed", self.version)
+                await _kill(engine.process)
+            return await ended
+        finally:
+            hung.cancel()
+            ended.cancel()
+
 
 class Supervisor:
     """The keepers of all live versions."""
 
-    def __init__(self, launch: Launch, died: Callable[[str], None], grace: float) -> None:
-        self._launch, self._died, self._grace = launch, died, grace
+    def __init__(self, launch: Launch, died: Callable[[str], None], grace: float, liveness: Liveness) -> None:
+        self._launch, self._died, self._grace, self._liveness = launch, died, grace, liveness
         self._keepers: dict[str, Keeper] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
     def want(self, versions: Set[str]) -> None:
         """Start keeping the versions that are new; release those that are not named any more."""
         for version in versions - self._keepers.keys():
-            self._keepers[version] = Keeper(version, self._launch, self._died)
+            self._keepers[version] = Keeper(version, self._launch, self._died, self._liveness)
         for version in self._keepers.keys() - versions:
             task = asyncio.create_task(self._keepers.pop(version).release(self._grace))
             self._leaving.add(task)

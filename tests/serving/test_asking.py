@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.serving.asking import Asking, Outputs, Unanswered
 from pipelines.serving.exchange import Call, Delta
+from pipelines.serving.liveness import Liveness
 from pipelines.serving.supervisor import Engine, Launcher, Supervisor
 from pipelines.serving.telemetry import Telemetry
 from pipelines.spec import Decoding
@@ -74,8 +75,8 @@ class Wire:
 @asynccontextmanager
 async def asking(export: Path, wire: Wire) -> AsyncIterator[Asking]:
     launcher = Launcher(spec(), lambda _: export)
-    supervisor = Supervisor(lambda version: wire.launch(launcher, version), lambda _: None, 1.0)
     async with aiohttp.ClientSession() as http:
+        supervisor = Supervisor(lambda version: wire.launch(launcher, version), lambda _: None, 1.0, Liveness(http))
         supervisor.want({"1"})
         while not supervisor.up():
             await asyncio.sleep(0.01)
