@@ -6,13 +6,19 @@ UV := $(shell command -v uv || echo .venv/uv/bin/uv)
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: .venv/ready ## make .venv with the tested versions (every other target does this first)
+setup: .venv/ready .venv/tools ## make .venv with the tested versions (every other target does this first)
 
 .venv/ready: pyproject.toml infra/constraints.txt
 	@command -v uv >/dev/null || test -x $(UV) || { python3 -m venv .venv/uv && .venv/uv/bin/pip install -qq uv; }
 	@test -x $(PY)/python || $(UV) venv -q --allow-existing .venv
-	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .[auth,dp,fr,postgres,s3,ssh]
+	@$(UV) pip install -q --compile-bytecode --python $(PY)/python -c infra/constraints.txt --group dev -e .[auth,dp,fr,judge,postgres,s3,ssh]
 	@touch $@
+
+.venv/tools: | .venv/ready # Debian's; Alertmanager's templates, looked for below / by its build, are looked for below this folder
+	@mkdir -p $@.new && (cd $@.new && apt-get download -qq prometheus prometheus-alertmanager 2>/dev/null \
+	  && for deb in *.deb; do dpkg -x $$deb . || exit 1; done && rm -f *.deb && LC_ALL=C sed -i \
+	  's#/usr/share/prometheus/alertmanager#usr//share/prometheus/alertmanager#g' usr/bin/prometheus-alertmanager) \
+	  && mv $@.new $@ || { rm -rf $@.new; mkdir $@; echo "no prometheus from apt: its tests are skipped (rm -r $@ to try again)"; }
 
 retrain: setup ## the whole line: raw data to a model in production (MODEL=models/x.yaml)
 	@$(PY)/seqline retrain $(MODEL)
@@ -26,12 +32,15 @@ up: setup ## Prefect server and worker, MLflow UI and gateway together; prints t
 down: setup ## stop them
 	@$(PY)/seqline down
 
+infra: setup ## Prometheus' rules and Grafana's dashboards, written anew from the specs
+	@$(PY)/python -m flows.infra
+
 lint: setup ## ruff and mypy
 	@$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy
 
 BENCHMARKS := retrain scrub tagger pairs streaming flips curation training decoding resume overhead \
   economy serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving rollout \
-  controller_kills approvals compiled fuse judge
+  controller_kills approvals compiled fuse judge judged scoring gates drift
 bench: $(BENCHMARKS:%=bench-%) ## all benchmarks; each has its own target: bench-scrub, bench-pairs, bench-retrain, ...
 
 bench-%: setup
@@ -44,4 +53,4 @@ constraints: setup ## write infra/constraints.txt anew from pyproject.toml
 	@$(UV) pip compile -q --universal --no-annotate --no-header --no-emit-index-url --group dev --all-extras pyproject.toml \
 	  | grep -vE "^(nvidia-|cuda-|triton=)" > infra/constraints.txt.new && mv infra/constraints.txt.new infra/constraints.txt
 
-.PHONY: help setup retrain test up down lint bench prove-rollout constraints
+.PHONY: help setup retrain test up down infra lint bench prove-rollout constraints

@@ -20,7 +20,10 @@ from flows import data, keys, orders
 from flows.audit import audit
 from flows.batch import batch
 from flows.distil import distil
+from flows.drift import drift
 from flows.export import export
+from flows.gate import gate
+from flows.labels import labels
 from flows.reporting import console, report
 from flows.settings import Settings, spec_of
 from flows.sweep import sweep
@@ -37,7 +40,10 @@ app.add_typer(keys.app, name="keys")
 app.command()(audit)
 app.command()(batch)
 app.command()(distil)
+app.command()(drift)
 app.command()(export)
+app.command()(gate)
+app.command()(labels)
 app.command()(sweep)
 for order in (orders.status, orders.history, orders.page, orders.rollback, orders.pause, orders.freeze, orders.resume):
     app.command()(order)
@@ -56,9 +62,12 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
     from flows import receipt
     from flows.sole import sole
     from pipelines.rollout.store import Store
-    from pipelines.spec import load
+    from pipelines.spec import kind_of, load
 
     settings = Settings().apply()
+    if kind_of(spec) == "judge":
+        _judge(spec, settings, as_json)
+        return
     model = load(spec)
     settings.check_disk()
     store = Store(settings.database)
@@ -75,6 +84,26 @@ def retrain(spec: Annotated[Path, typer.Argument(help="The model's YAML.")], as_
             from flows import summary
 
             report(summary.facts(made, settings), as_json, "\n".join(summary.lines(made, settings)))
+
+
+def _judge(spec: Path, settings: Settings, as_json: bool) -> None:
+    """The line of a judge, which has no rollout: it is champion when its gate is open."""
+    from pipelines.spec import load_judge
+
+    judge = load_judge(spec)
+    settings.check_disk()
+    gc.set_threshold(*KEPT_OBJECTS)
+    from flows.judging import judging as flow
+    from flows.prefect_server import served
+
+    with progress(as_json), served(settings):
+        made = flow(str(spec))
+    paper = made.report.path / "report.md"
+    text = (
+        f"{judge.name} {made.version.version} is champion (report: {paper})\n"
+        f"next           `scoring: {{judge: {judge.name}@champion}}` in a model's YAML"
+    )
+    report({"name": judge.name, "version": made.version.version, "report": str(paper)}, as_json, text)
 
 
 def _whole_line(model: "Spec", spec: Path, settings: Settings) -> "Retrained | None":

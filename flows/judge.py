@@ -2,7 +2,8 @@
 
     python -m flows.judge --name synopsis --database URL --threshold 0.7 --review http://127.0.0.1:PORT/pairs
 
-prints one JSON line {"port", "pid"} when ready. POST /pairs answers 202 at once; GET /healthz counts. What it flags, and its
+`--judge evidence` (or what else a spec's `scoring.judge` may name) judges by something else than words. It prints one JSON
+line {"port", "pid"} when ready. POST /pairs answers 202 at once; GET /healthz counts. What it flags, and its
 verdict on what review has anyway, goes on to `--review`. It never logs a text, sheds the oldest pairs when it cannot keep up,
 and ends, flushed, on SIGTERM or when its parent is gone.
 """
@@ -16,12 +17,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import taking
 from pipelines.errors import Transient
 from pipelines.rollout.store import Event, Store
-from pipelines.scoring.judge import Verdict, flags
+from pipelines.scoring.judge import Judge as Judging
+from pipelines.scoring.judge import Verdict, open_judge
 from pipelines.serving import logs
 from pipelines.serving.pairs import Pair
 
@@ -38,8 +41,8 @@ log = logging.getLogger("seqline.judge")
 class Judge:
     """A bounded queue of pairs and the loop that turns it into verdict rows under a gateway id of its own."""
 
-    def __init__(self, name: str, store: Store, threshold: float, limit: int, review: str | None = None) -> None:
-        self.name, self.store, self.threshold = name, store, threshold
+    def __init__(self, name: str, store: Store, judging: Judging, limit: int, review: str | None = None) -> None:
+        self.name, self.store, self.judging = name, store, judging
         self.gateway = f"judge-{uuid.uuid4()}"
         self.queue: deque[Pair] = deque()
         self.limit = limit
@@ -105,7 +108,8 @@ class Judge:
     async def _step(self, review: "Samples | None") -> None:
         if not self._unwritten:
             batch = [self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))]
-            verdicts = flags([pair.source for pair in batch], [pair.output for pair in batch], self.threshold)
+            texts = [pair.source for pair in batch], [pair.output for pair in batch]
+            verdicts = await asyncio.to_thread(self.judging.judge, *texts)
             self._unwritten = self._rows(batch, verdicts)
             for pair, verdict in zip(batch, verdicts, strict=True):
                 if review and (doubted := reviewed(pair, verdict)):
@@ -140,14 +144,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     taking.arguments(parser)
     parser.add_argument("--database", required=True, help="SQLAlchemy URL of the rollout database")
     parser.add_argument(
-        "--threshold", required=True, type=float, help="share of unsupported content words that flags an output"
+        "--threshold", required=True, type=float, help="probability (lexical: share of unsupported words) that flags an output"
     )
+    parser.add_argument("--judge", default="lexical", help="what judges, as a spec's scoring.judge says it")
+    parser.add_argument("--task", default="summarization", help="what the judged model does")
     parser.add_argument("--review", help="where to post what is flagged")
     given = parser.parse_args(arguments)
     logs.set_up("judge", level=logging.WARNING)
     store = Store(given.database)
     store.create()
-    taking.run(Judge(given.name, store, given.threshold, given.queue, given.review), given.port, given.parent)
+    judging = open_judge(given.judge, threshold=given.threshold, domain=given.name, task=given.task, fetch=_registered)
+    taking.run(Judge(given.name, store, judging, given.queue, given.review), given.port, given.parent)
+
+
+def _registered(reference: str) -> Path:
+    """The folder of a registered judge. Only who names one pays for MLflow."""
+    from flows.fetching import fetched
+    from flows.settings import Settings
+
+    return fetched(reference, Settings())
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ Order = Callable[["Store", str, str, float, str], str]
 
 def status(name: Name, as_json: Json = False) -> None:
     """Whether the rollout is safe, and what serves now."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from flows import labelling
     from pipelines.rollout import status as rollout_status
     from pipelines.rollout.store import Store
 
@@ -40,8 +44,9 @@ def status(name: Name, as_json: Json = False) -> None:
     spec = spec_of(name, settings)
     store = Store(settings.database)
     store.create()
-    found = rollout_status.status(store, spec, time.time())
-    report(found, as_json, rollout_status.render(found))
+    now = time.time()
+    found = {**rollout_status.status(store, spec, now), "labels": labelling.last_told(spec.name, settings)}
+    report(found, as_json, Group(rollout_status.render(found), *map(Text, labelling.summary(spec.name, settings, now))))
 
 
 def rollback(name: Name, why: Why = "", as_json: Json = False) -> None:

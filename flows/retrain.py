@@ -15,7 +15,8 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows import preferring, receipt, teaching
+from flows import judges, labels, planting, preferring, receipt, teaching
+from flows.alone import base_alone
 from flows.prepare import prepare
 from flows.rollout import Watched, watch
 from flows.settings import Settings
@@ -31,7 +32,7 @@ from pipelines.registry import Candidate, Lineage, Registry, Version
 from pipelines.rollout import controller
 from pipelines.rollout.store import Store
 from pipelines.scrub.detect import placeholders
-from pipelines.spec import Spec, load
+from pipelines.spec import Section, Spec, load
 from pipelines.training import base, export, fit
 from pipelines.training.metric import Metric
 
@@ -87,8 +88,13 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     exported = make(weights, spec.serving.quantisation, work, clean.path / "policy", spec.serving.decoding)
     filtering = scoring.Filtering(spec.serving.filters, spec.task, spec.privacy.target_language or spec.privacy.language)
     reading = Reading(spec.task, spec.privacy.language, spec.serving.long_inputs)
+    judge = judges.opened(spec, settings)
     judged = step("score", scoring.score)
-    report = judged(exported, pairs, in_production, spec.scoring, spec.serving.decoding, work, filtering, reading)
+    told = (spec.scoring, spec.serving.decoding, work, filtering, reading)
+    planted = planting.planted(spec, prepared, start, settings)
+    alone = base_alone(spec, tokens, start, work)
+    labelled = labels.known(spec, champion.version if champion else None, settings)
+    report = judged(exported, pairs, in_production, *told, planted=planted, base=alone, labelled=labelled, judge=judge)
     create_markdown_artifact((report.path / "report.md").read_text(), key=f"report-{spec.name}")
     passed(report)
     candidate = Candidate(
@@ -146,10 +152,10 @@ def passed(report: Report) -> None:
     gate = json.loads((report.path / "gate.json").read_text())
     if not gate["passed"]:
         reasons = [f"{rule['rule']}: {rule['reason']}" for rule in gate["rules"] if not rule["passed"]]
-        raise GateClosed(f"the gate is closed; the whole report: {report.path / 'report.md'}", reasons)
+        raise GateClosed(f"the gate is closed; the whole report: {report.path / 'report.html'}", reasons)
 
 
-def lineage_of(spec: Spec, path: Path, pointer: dataset.Pointer, settings: Settings) -> Lineage:
+def lineage_of(spec: Section, path: Path, pointer: dataset.Pointer, settings: Settings) -> Lineage:
     """Where a version comes from: spec, data, code and the versions of all that was installed."""
 
     def git(*arguments: str) -> str:

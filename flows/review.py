@@ -53,7 +53,7 @@ class Review:
         self.name, self.per_hour, self.limit = name, per_hour, limit
         self._registry = registry
         self._traces: Traces | None = None
-        self._queue: deque[Pair] = deque()
+        self._queue: deque[tuple[Pair, float]] = deque()  # each with the room that it met
         self._hour: deque[float] = deque()
         self._known: OrderedDict[str, float] = OrderedDict()  # key -> the room that it met
         self._totals: Counter[tuple[str, str, str]] = Counter()
@@ -67,9 +67,9 @@ class Review:
             if share is None:
                 self._count(pair, "dropped")
             else:
-                self._queue.append(replace(pair, weight=pair.weight / share))
+                self._queue.append((pair, share))
         while len(self._queue) > self.limit:
-            self._count(self._queue.popleft(), "shed")
+            self._count(self._queue.popleft()[0], "shed")
         self._arrived.set()
         return {"totals": [[*labels, count] for labels, count in sorted(self._totals.items())]}
 
@@ -86,16 +86,16 @@ class Review:
             if not self._queue:
                 self._arrived.clear()
                 continue
-            pair = self._queue.popleft()
+            pair, share = self._queue.popleft()
             try:
-                new = await asyncio.to_thread(self._write, pair)
+                new = await asyncio.to_thread(self._write, pair, share)
                 self._count(pair, "kept" if new else "joined")
             except Transient as error:
                 if self.closing and time.monotonic() > self._deadline:
                     away = type(error).__name__
                     log.warning("the registry is away (%s): %d samples were not written", away, len(self._queue) + 1)
                     return
-                self._queue.appendleft(pair)
+                self._queue.appendleft((pair, share))
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:  # its message may hold the text
                 log.error("a sample could not be written: %s", logs.error_of(type(error), error.__traceback__))
@@ -125,18 +125,28 @@ class Review:
     def _count(self, pair: Pair, outcome: str) -> None:
         self._totals[pair.version, pair.reason, outcome] += 1
 
-    def _write(self, pair: Pair) -> bool:
-        """Write the trace of a pair, or add to it what is said of it; True if the trace is new."""
+    def _write(self, pair: Pair, share: float) -> bool:
+        """Write the trace of a pair that was kept with this probability, or add what is said of it; True if it is new."""
         if self._traces is None:
             self._traces = self._registry()
-        sampled = sampled_of(self.name, pair)
+        sampled = sampled_of(self.name, replace(pair, weight=pair.weight / share))
         new = self._traces.write(sampled)
         if pair.flagged is not None:
-            self._traces.judged(sampled.trace, pair.flagged, pair.support or 0.0)
+            weight = verdict_weight(pair.flagged, pair.weight, pair.judge_weight) / share
+            self._traces.judged(sampled.trace, pair.flagged, pair.support or 0.0, weight)
         if pair.feedback is not None:
             said = {name: value for name, value in pair.feedback.items() if name in SAID and value is not None}
             self._traces.told(sampled.trace, pair.feedback["by"], pair.feedback["number"], said)
         return new
+
+
+def verdict_weight(flagged: bool, weight: float, judge_weight: float) -> float:
+    """For how many verdicts like it one that came to review stands, before the hour's room.
+
+    All that is flagged comes; of what passed, what a filter doubted (weight 1) comes too, the rest as far as it was drawn: the
+    judge was given one in `judge_weight`, of which review has one in `weight`.
+    """
+    return 1.0 if flagged else max(1.0, weight / judge_weight)
 
 
 def sampled_of(name: str, pair: Pair) -> Sampled:

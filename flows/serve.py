@@ -95,6 +95,7 @@ def stop(process: subprocess.Popen[str], patience: float = 30) -> None:
 def judge(spec: Spec, settings: Settings, review_url: str | None = None) -> Iterator[str]:
     """The judge's own process; yields the address that takes pairs. What it flags goes to `review_url`."""
     told = ["--database", settings.database, "--threshold", str(spec.scoring.judge_threshold)]
+    told += ["--judge", spec.scoring.judge, "--task", spec.task]
     with taker("judge", [*told, *(["--review", review_url] if review_url else [])], spec, settings) as url:
         yield url
 

@@ -20,6 +20,7 @@ import httpx
 import psutil
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from flows.observing import NAMES, PORTS, SHOWS, found
 from flows.serve import address
 from flows.settings import Settings, spec_of
 from pipelines.errors import SeqlineError, UserError
@@ -40,10 +41,12 @@ class Address:
 
 def addresses(name: str, settings: Settings) -> list[Address]:
     gateway = address(spec_of(name, settings))
+    observers = [(what, f"http://127.0.0.1:{port}") for what, port in PORTS.items() if found(NAMES[what])]
     return [
         Address("Prefect (flows, schedules)", "http://127.0.0.1:4200", "http://127.0.0.1:4200/api/health"),
         Address("MLflow (versions, approvals)", "http://127.0.0.1:5000", "http://127.0.0.1:5000/health"),
         Address("gateway (POST /v1/generate)", gateway, f"{gateway}/healthz"),
+        *(Address(f"{what.capitalize()} ({SHOWS[what]})", url, f"{url}/-/ready") for what, url in observers),
     ]
 
 

@@ -23,7 +23,7 @@ def facts(made: "Retrained", settings: Settings) -> dict[str, Any]:
         "name": made.version.name,
         "version": made.version.version,
         "run_id": made.version.run_id,
-        "report": str(made.report.path / "report.md"),
+        "report": str(made.report.path / "report.html"),
         "scores": json.loads((made.report.path / "scores.json").read_text()),
         "privacy": json.loads((made.clean.path / "scrub.json").read_text()),
         "rollout": watched.outcome.summary if watched else None,
@@ -43,7 +43,7 @@ def lines(made: "Retrained", settings: Settings) -> Iterator[str]:
     elsewhere = f"not watched by this run: `seqline status {made.version.name}` shows how it stands"
     yield f"rollout        {made.watched.outcome.summary if made.watched else elsewhere}"
     yield from traffic(made.watched)
-    yield f"report         {shown(made.report.path / 'report.md')}"
+    yield f"report         {shown(made.report.path / 'report.html')}"
     yield f"data page      {shown(made.page.path / 'data.html')}"
     yield f"data           data/{made.version.name}/, versioned in data.dvc: commit it with `git commit data.dvc`"
     for line in what_next(made.spec, made.watched, settings):

@@ -92,6 +92,10 @@ def test_the_deployments_are_those_of_the_specs() -> None:
     for path in (ROOT / "models").glob("*.yaml"):
         if "\nkind: base\n" in path.read_text():
             continue  # made once, by a person
+        if "\nkind: judge\n" in path.read_text():
+            judge = spec.load_judge(path)
+            wanted["flows.judging.judging", judge.name] = judge.schedule
+            continue
         model = spec.load(path)
         wanted["flows.retrain.retrain", model.name] = model.schedule.retrain
         wanted["flows.rollout.rollout", model.name] = model.schedule.rollout

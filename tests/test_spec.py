@@ -25,6 +25,9 @@ def test_every_model_of_ours_loads(path: Path) -> None:
     if "\nkind: base\n" in path.read_text():
         assert all((path.parent / name).is_file() for name in spec.load_base(path).corpora)
         return
+    if "\nkind: judge\n" in path.read_text():
+        assert all((path.parent / name).is_file() for name in spec.load_judge(path).corpora)
+        return
     assert spec.load(path).name == path.stem
 
 

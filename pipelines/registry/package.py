@@ -1,5 +1,6 @@
 """The folder that becomes a version: pyfunc model, signed export, report, policy, lineage, card, and last the manifest."""
 
+import html
 import json
 import shutil
 import warnings
@@ -11,7 +12,7 @@ from typing import Any
 
 from pipelines import artifact, signature
 from pipelines.errors import SeqlineError
-from pipelines.registry import card
+from pipelines.registry import card, judge_card
 from pipelines.registry.records import Candidate
 
 EXPORT = "artifacts/export"
@@ -22,8 +23,14 @@ LINEAGE = "lineage/lineage.json"
 SPEC = "lineage/spec.json"
 DATA = "lineage/data.dvc"
 CARD = "README.md"
+REPORT = "report/report.html"
+LINEAGE_MARK = "<!-- lineage of the registered version -->"
+"""Where report.html takes what is known only now. No text of the report can hold it: all of them are escaped."""
 SIGNATURE = f"{EXPORT}/{artifact.SIGNATURE}"
 CODE = "pyfunc_model.py"
+JUDGE_LOADER = "pipelines.scoring.judge.pyfunc"
+TOLD = {"seq2seq": "export.json", "judge": "judge.json"}
+"""Where an export says what it is."""
 REQUIRED = (f"{EXPORT}/{artifact.MANIFEST}", GATE, SCRUB, POLICY, LINEAGE, SPEC, DATA, CARD, "MLmodel")
 RUNTIME = ("ctranslate2", "mlflow", "numpy", "pandas", "pydantic", "tokenizers", "transformers")
 
@@ -39,7 +46,7 @@ def facts(candidate: Candidate) -> card.Facts:
         gate=_json(candidate.report.path / "gate.json"),
         dataset=_json(candidate.dataset.path / "dataset.json"),
         scrub=_json(candidate.clean.path / "scrub.json"),
-        export=_json(candidate.export.path / "export.json"),
+        export=_json(candidate.export.path / TOLD[candidate.kind]),
         training=_json(candidate.weights.path / "training.json"),
     )
 
@@ -74,6 +81,7 @@ def write(folder: Path, name: str, candidate: Candidate, told: card.Facts, run_i
         "report_sha256": candidate.report.sha256,
     }
     spec, data = lineage.pop("spec"), lineage.pop("data_dvc")
+    _put_lineage(folder / REPORT, lineage)
     texts = {
         SCRUB: _dump(told.scrub),
         POLICY: _dump(candidate.privacy),
@@ -82,7 +90,7 @@ def write(folder: Path, name: str, candidate: Candidate, told: card.Facts, run_i
         LINEAGE: _dump(lineage),
         SPEC: _dump(spec),
         DATA: data,
-        CARD: card.card(name, candidate.task, told, candidate.lineage, candidate.privacy),
+        CARD: _card(name, candidate, told),
     }
     for path, text in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -90,17 +98,41 @@ def write(folder: Path, name: str, candidate: Candidate, told: card.Facts, run_i
     return artifact.seal(folder)
 
 
+def _put_lineage(page: Path, lineage: Mapping[str, Any]) -> None:
+    """Replace the link to the report's page, if there is one, by the page with the version's lineage in it."""
+    if not page.is_file():
+        return
+    text = page.read_text(encoding="utf-8")
+    told = "".join(
+        f"<dt>{html.escape(name.replace('_', ' '))}</dt><dd>{html.escape(str(said))}</dd>" for name, said in lineage.items()
+    )
+    page.unlink()
+    page.write_text(text.replace(LINEAGE_MARK, f"<dl>{told}</dl>"), encoding="utf-8")
+
+
+def _card(name: str, candidate: Candidate, told: card.Facts) -> str:
+    if candidate.kind == "judge":
+        return judge_card.card(name, told, candidate.lineage)
+    return card.card(name, candidate.task, told, candidate.lineage, candidate.privacy)
+
+
 def _pyfunc(folder: Path, candidate: Candidate, run_id: str) -> None:
     from mlflow import pyfunc
     from mlflow.models import Model
 
     model = Model(artifact_path="model", run_id=run_id)
+    needs = [f"{package}=={installed(package)}" for package in RUNTIME]
+    if candidate.kind == "judge":
+        pyfunc.save_model(path=str(folder), loader_module=JUDGE_LOADER, mlflow_model=model, pip_requirements=needs)
+        model.flavors[pyfunc.FLAVOR_NAME]["data"] = EXPORT
+        model.save(str(folder / "MLmodel"))
+        return
     pyfunc.save_model(
         path=str(folder),
         python_model=str(Path(__file__).with_name(CODE)),
         mlflow_model=model,
         model_config={"decoding": dict(candidate.decoding)},
-        pip_requirements=[f"{package}=={installed(package)}" for package in RUNTIME],
+        pip_requirements=needs,
     )
     # MLflow would write this machine's paths of both into MLmodel; on loading it wants them relative.
     flavor = model.flavors[pyfunc.FLAVOR_NAME]

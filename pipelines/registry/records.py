@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.artifact import Artifact, Clean, Dataset, Export, Report, Weights
 
@@ -61,6 +61,7 @@ class Candidate:
     privacy: Mapping[str, Any]
     decoding: Mapping[str, Any]
     lineage: Lineage
+    kind: Literal["seq2seq", "judge"] = "seq2seq"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SUGGESTED = "suggested_response"
 """What a sender says the answer should have been: not `expected_response`, which is training data, and a person's to give."""
 REASON, WEIGHT = "seqline.reason", "seqline.weight"
+VERDICT, VERDICT_WEIGHT = "seqline.judge", "seqline.judge.weight"
+DRAWN = "seqline.drawn"
+"""The strata by which a trace was drawn for people to label (queues.py)."""
 PREVIEW = 1_000  # characters shown in MLflow's list
 
 
@@ -76,13 +79,18 @@ class Traces(Connection):
         return not whole
 
     @asking
-    def judged(self, trace: str, flagged: bool, support: float) -> None:
-        """Add the judge's verdict: `support` is the share of the answer's words that its source holds."""
+    def judged(self, trace: str, flagged: bool, support: float, weight: float = 1.0) -> None:
+        """Add the judge's verdict: `support` is 1 - P(unsupported), or the share of the answer's words that its source holds.
+
+        `weight` says for how many verdicts like it the trace stands: labels are drawn by it (Listed.weight).
+        """
         from mlflow.entities import AssessmentSource, Feedback
 
         source = AssessmentSource("CODE", "seqline.judge")
-        self._assess(trace, Feedback(name="judge", value=not flagged, source=source, metadata={"support": f"{support:.4f}"}))
-        self.client.set_trace_tag(trace, "seqline.judge", "flagged" if flagged else "passed")
+        metadata = {"support": f"{support:.4f}", "weight": repr(weight)}
+        self._assess(trace, Feedback(name="judge", value=not flagged, source=source, metadata=metadata))
+        self.client.set_trace_tag(trace, VERDICT_WEIGHT, repr(weight))
+        self.client.set_trace_tag(trace, VERDICT, "flagged" if flagged else "passed")  # last: a verdict has its weight
 
     @asking
     def told(self, trace: str, by: str, number: int, said: Mapping[str, str | int]) -> None:

@@ -17,16 +17,17 @@ LANGUAGE = "en"  # whose rules of where a sentence ends hold for most languages 
 
 def lead(source: str, words: int, after: str) -> str:
     """The first `words` words of `source`, counted after the first occurrence of `after` where it occurs."""
-    return " ".join(_told(source, after).split()[:words])
+    return " ".join(told(source, after).split()[:words])
 
 
 def sentence(source: str, after: str) -> str:
     """The first sentence of `source` (all of it, where there is one), counted as in `lead`."""
-    text = _told(source, after)
+    text = told(source, after)
     return text[: next(iter(sentence_ends(text, LANGUAGE)), len(text))].strip()
 
 
-def _told(source: str, after: str) -> str:
+def told(source: str, after: str) -> str:
+    """What follows the first `after` in `source`; all of it, where there is none."""
     _, found, rest = source.partition(after) if after else ("", "", "")
     return rest if found else source
 

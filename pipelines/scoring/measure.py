@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from pipelines import spec
 from pipelines.masking import Masked
-from pipelines.scoring import compare, judge, leaks
+from pipelines.scoring import compare, comparison, habits, leaks, tasks
 from pipelines.scoring.baselines import constant, derangement, lead, sentence
 from pipelines.scoring.compare import Estimate
+from pipelines.scoring.judge import Judge
+from pipelines.scoring.judge.lexical import Lexical
+from pipelines.scoring.judged import Logprobs, judged
 from pipelines.scoring.sentences import METRICS, corpus, sentences
-
-FEWEST_IN_SLICE = 30
 
 Sentences = Mapping[str, NDArray[np.float64]]
 
@@ -31,23 +32,36 @@ class HeldOut:
 def baselines(
     test: HeldOut, outputs: Sequence[str], training_targets: Sequence[str], scoring: spec.Scoring
 ) -> dict[str, list[str]]:
-    """The answers that need no model of their own: `lead`, `sentence`, `constant`, and `other` (`outputs`, deranged)."""
+    """The answers that need no model of their own: `lead`, `sentence`, `copy` (the source), `constant`, and `other` (`outputs`,
+    deranged)."""
     fixed = constant(training_targets, scoring.metric)
     return {
         "lead": [lead(source, scoring.lead_words, scoring.lead_after) for source in test.sources],
         "sentence": [sentence(source, scoring.lead_after) for source in test.sources],
+        "copy": list(test.sources),
         "constant": [fixed] * len(outputs),
         "other": [outputs[index] for index in derangement(len(outputs))],
     }
 
 
-def measure(test: HeldOut, answers: Mapping[str, Sequence[str]], scoring: spec.Scoring) -> dict[str, Any]:
+def measure(
+    test: HeldOut,
+    answers: Mapping[str, Sequence[str]],
+    scoring: spec.Scoring,
+    judge: Judge | None = None,
+    logprobs: Logprobs | None = None,
+) -> dict[str, Any]:
     """Score the answers of every system (`model`, and those it is compared with; one text a pair) against the references.
 
-    Metrics are means of sentence scores, 0 to 100; shares run from 0 to 1.
+    Metrics are means of sentence scores, 0 to 100 (TER may pass it); shares run from 0 to 1. The `judge` (the lexical one where
+    none is given) may read `logprobs`, the mean log-probabilities of tokens, by system.
+
+    Raises:
+        UserError: a metric of `scoring.tasks` finds nothing to measure in a reference.
     """
     points = {system: sentences(METRICS, texts, test.references) for system, texts in answers.items()}
     model = points["model"]
+    gating = {system: theirs[scoring.metric] for system, theirs in points.items()}
     return {
         "metric": scoring.metric,
         "n": len(test.ids),
@@ -59,12 +73,28 @@ def measure(test: HeldOut, answers: Mapping[str, Sequence[str]], scoring: spec.S
             for system, theirs in points.items()
             if system != "model"
         },
-        "slices": _slices(test, points, scoring),
-        "judge": _judge(test, answers, scoring),
+        "comparison": comparison.against(gating, scoring),
+        "slices": comparison.sliced(test.sources, test.references, gating, scoring),
+        "tasks": _tasks(test, answers, scoring),
+        "copied": habits.copying(test.sources, answers["model"], test.references, scoring),
+        "looping": habits.looping(test.sources, answers["model"], test.references, scoring),
+        "judge": judged(test, answers, scoring, judge or Lexical(scoring.judge_threshold), logprobs or {}),
         "leaks": _leaks(test, answers["model"], scoring),
         "empty": sum(not text.strip() for text in answers["model"]),
         "distinct": len(set(answers["model"])),
     }
+
+
+def overfit(
+    test: HeldOut, outputs: Sequence[str], seen: HeldOut, seen_outputs: Sequence[str], scoring: spec.Scoring
+) -> dict[str, Any] | None:
+    """What the model does with pairs that it has trained on (`seen`), beside held-out ones; None where they are too few."""
+    ours, theirs = (
+        sentences([scoring.metric], texts, pairs.references)[scoring.metric]
+        for texts, pairs in ((seen_outputs, seen), (outputs, test))
+    )
+    known = habits.by_heart(seen_outputs, seen.references), habits.by_heart(outputs, test.references)
+    return habits.overfit(ours, theirs, known, scoring)
 
 
 def copying(
@@ -101,43 +131,26 @@ def _difference(ours: Sentences, theirs: Sentences, scoring: spec.Scoring, pick:
     return {**_plain(estimate), "verdict": compare.verdict(estimate)}
 
 
-def _slices(test: HeldOut, points: Mapping[str, Sentences], scoring: spec.Scoring) -> list[dict[str, Any]]:
-    """By terciles of the source's length in words; none when they would be too small to say anything."""
-    if len(test.ids) < 3 * FEWEST_IN_SLICE:
-        return []
-    words = np.array([len(source.split()) for source in test.sources])
-    order = np.argsort(words, kind="stable")
-    opponent = "champion" if "champion" in points else "lead"
-    found = []
-    for name, part in zip(("short", "middle", "long"), np.array_split(order, 3), strict=True):
-        values = points["model"][scoring.metric][part]
-        estimate = compare.mean(values, confidence=scoring.confidence, resamples=scoring.resamples)
-        gain = _difference(points["model"], points[opponent], scoring, part)
-        span = [int(words[part].min()), int(words[part].max())]
-        found.append(
-            {"slice": name, "words": span, "n": len(part), "model": _plain(estimate), "against": opponent, "difference": gain}
-        )
-    return found
-
-
-def _judge(test: HeldOut, answers: Mapping[str, Sequence[str]], scoring: spec.Scoring) -> dict[str, Any]:
-    """Shares flagged: of the model's outputs, and of texts whose truth is known: each source's own reference, and another's."""
-    shuffled = [test.references[index] for index in derangement(len(test.ids))]
-    columns = {"flagged": answers["model"], "references": test.references, "shuffled": shuffled}
-    if "champion" in answers:
-        columns["champion"] = answers["champion"]
-    flagged = {
-        name: np.array([v.flagged for v in judge.flags(test.sources, texts, scoring.judge_threshold)], dtype=np.float64)
-        for name, texts in columns.items()
+def _tasks(test: HeldOut, answers: Mapping[str, Sequence[str]], scoring: spec.Scoring) -> dict[str, Any]:
+    """Each metric that `scoring.tasks` asks for: the model's, and in `beside` those of the champion and of the references."""
+    known = {**answers, "references": test.references}
+    by_system = {
+        system: tasks.of_pairs(known[system], test.references, scoring.tasks)
+        for system in ("model", "champion", "references")
+        if system in known
     }
-    found: dict[str, Any] = {"threshold": scoring.judge_threshold, "n": len(test.ids)}
-    found |= {name: _share(int(values.sum()), len(values), scoring) for name, values in flagged.items()}
-    if "champion" in flagged:
-        change = compare.difference(
-            flagged["flagged"], flagged["champion"], confidence=scoring.confidence, resamples=scoring.resamples
-        )
-        found["champion"]["difference"] = _plain(change)
+    found = {}
+    for name, values in by_system.pop("model").items():
+        beside = {system: _level(theirs[name], scoring) for system, theirs in by_system.items()}
+        found[name] = {**_level(values, scoring), "n": len(values), "beside": beside}
     return found
+
+
+def _level(values: NDArray[np.float64], scoring: spec.Scoring) -> dict[str, Any]:
+    """A mean of shares: exact where all are 0 or 1, else by bootstrap."""
+    if np.isin(values, (0.0, 1.0)).all():
+        return _plain(compare.share(int(values.sum()), len(values), confidence=scoring.confidence))
+    return _plain(compare.mean(values, confidence=scoring.confidence, resamples=scoring.resamples))
 
 
 def _leaks(test: HeldOut, outputs: Sequence[str], scoring: spec.Scoring) -> dict[str, Any]:

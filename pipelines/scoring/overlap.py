@@ -1,20 +1,24 @@
-"""Overlap of an output with its reference: BLEU, chrF and ROUGE as `evaluate.Metric` subclasses that need no hub and no disk.
+"""Overlap with a reference, and what is right besides, as `evaluate.Metric` subclasses that need no hub and no disk.
 
 `evaluate.load` fetches a script from the hub and keeps its inputs under ~/.cache; these classes are imported, keep their inputs
-in memory, and take part in `evaluate.combine`. BLEU (Papineni 2002) and chrF (Popović 2015) are sacrebleu's, with the
-signatures; ROUGE (Lin 2004) equals rouge_score's, without stemming. All values run from 0 to 100.
+in memory, and take part in `evaluate.combine`. BLEU (Papineni 2002), chrF (Popović 2015) and TER (Snover 2006) are sacrebleu's,
+with the signatures; ROUGE (Lin 2004) equals rouge_score's, without stemming: all from 0 to 100 (TER: less is better, and it may
+pass 100). Shares, of `tasks`, run from 0 to 1. There is no METEOR: the WordNet that it looks words up in is in no package.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
 import evaluate
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
 
+from pipelines import spec
+from pipelines.errors import UserError
+from pipelines.scoring import ngrams, tasks
 from pipelines.scoring.rouge import ROUGES
 from pipelines.scoring.sentences import sentences
+
+Texts = Sequence[str]
 
 
 class _Overlap(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
@@ -36,29 +40,98 @@ class _Overlap(evaluate.Metric):  # type: ignore[misc]  # evaluate is untyped
 class Bleu(_Overlap):
     """Corpus BLEU: {"bleu", "bleu_signature"}."""
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-        metric = BLEU()
-        score = metric.corpus_score(list(predictions), [list(references)]).score
-        return {"bleu": score, "bleu_signature": str(metric.get_signature())}
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:
+        return _corpus("bleu", ngrams.Bleu(force=True), predictions, references)
 
 
 class Chrf(_Overlap):
     """Corpus chrF: {"chrf", "chrf_signature"}."""
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-        metric = CHRF()
-        score = metric.corpus_score(list(predictions), [list(references)]).score
-        return {"chrf": score, "chrf_signature": str(metric.get_signature())}
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:
+        return _corpus("chrf", ngrams.Chrf(), predictions, references)
+
+
+class Ter(_Overlap):
+    """Corpus TER: {"ter", "ter_signature"}."""
+
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:
+        return _corpus("ter", ngrams.Ter(), predictions, references)
 
 
 class Rouge(_Overlap):
-    """Mean F1 of ROUGE-1, -2 and -L: {"rouge1", "rouge2", "rougeL"}."""
+    """Mean F1 of ROUGE-1, -2, -L and -Lsum: {"rouge1", "rouge2", "rougeL", "rougeLsum"}."""
 
-    def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:
         rows = sentences(ROUGES, predictions, references)
         return {name: float(rows[name].mean()) for name in ROUGES}
 
 
-def metrics() -> evaluate.CombinedEvaluations:
-    """All of them as one: `add_batch` and `compute` give every value and signature."""
-    return evaluate.combine([Bleu(), Chrf(), Rouge()])
+class ExactMatch(_Overlap):
+    """Share of the outputs that are their reference, blanks aside: {"exact_match"}."""
+
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:
+        return {"exact_match": float(tasks.exact(predictions, references).mean())}
+
+
+class Fields(_Overlap):
+    """Mean share of right fields, of JSON objects or of lines `key: value`: {"fields"}."""
+
+    def __init__(self, form: tasks.Form = "json", **options: Any) -> None:
+        super().__init__(**options)
+        self._form = form
+
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:
+        return {"fields": float(tasks.fields(predictions, references, self._form).mean())}
+
+
+class JsonSchema(_Overlap):
+    """Share of the outputs that a JSON Schema accepts: {"json_schema"}."""
+
+    def __init__(self, schema: Mapping[str, Any] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._schema = dict(schema or {})
+
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:  # noqa: ARG002 - the schema is the reference
+        return {"json_schema": float(tasks.valid(predictions, self._schema).mean())}
+
+
+class Steps(_Overlap):
+    """Mean share of the steps that are there and in their order: {"steps"}."""
+
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:
+        return {"steps": float(tasks.steps(predictions, references).mean())}
+
+
+class Style(_Overlap):
+    """Share of the outputs that keep to a style: {"style"}."""
+
+    def __init__(self, style: spec.Style | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._style = style or spec.Style()
+
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:  # noqa: ARG002 - the style is the reference
+        return {"style": float(tasks.conformity(predictions, self._style).mean())}
+
+
+METRICS = {
+    "bleu": Bleu, "chrf": Chrf, "ter": Ter, "rouge": Rouge, "exact_match": ExactMatch, "fields": Fields,
+    "json_schema": JsonSchema, "steps": Steps, "style": Style,
+}  # fmt: skip
+OVERLAP = ("bleu", "chrf", "ter", "rouge")
+
+
+def metrics(names: Sequence[str] = OVERLAP) -> evaluate.CombinedEvaluations:
+    """Those named (of METRICS) as one: `add_batch` and `compute` give every value and signature.
+
+    Raises:
+        UserError: an unknown metric.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise UserError(f"unknown metric {name!r}: choose from {', '.join(METRICS)}")
+    return evaluate.combine([METRICS[name]() for name in names])
+
+
+def _corpus(name: str, metric: Any, predictions: Texts, references: Texts) -> dict[str, Any]:
+    score = metric.corpus_score(list(predictions), [list(references)]).score
+    return {name: score, f"{name}_signature": str(metric.get_signature())}

@@ -11,9 +11,12 @@ SYSTEMS = {
     "lead": "lead words",
     "sentence": "first sentence",
     "constant": "constant answer",
+    "copy": "the source itself",
+    "base": "the base alone",
     "other": "output for another source",
 }
 METRIC_NAMES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "chrf": "chrF", "bleu": "BLEU"}
+CORPUS_NAMES = {**METRIC_NAMES, "ter": "TER (less is better)"}
 
 
 def summary(folder: Path) -> list[str]:
@@ -53,9 +56,9 @@ def markdown(
         "## Gate", "", *_gate_table(verdict), "",
         "## Scores beside the baselines'", "", *_score_table(scores), "",
         f"Constant answer: {_code(constant)}. This model: {scores['distinct']} distinct outputs, {scores['empty']} empty.", "",
-        *[_corpus_line(METRIC_NAMES[name], found) for name, found in sorted(scores["corpus"].items())], "",
+        *[_corpus_line(CORPUS_NAMES[name], found) for name, found in sorted(scores["corpus"].items())], "",
         "![scores](scores.png)", "", "![differences](differences.png)", "",
-        "## Slices by length of the source", "", *_slice_table(scores, metric), "",
+        "## Slices", "", *_slice_table(scores, metric), "",
         "## Judge and leaks", "", *_judge_table(scores), "",
         "## Filters of serving", "", *_filter_table(scores), "",
         f"## {len(samples)} outputs, chosen by hash", "", *_sample_lines(samples),
@@ -86,13 +89,15 @@ def _slice_table(scores: Mapping[str, Any], metric: str) -> list[str]:
     if not scores["slices"]:
         return ["Too few test pairs to slice."]
     rows = [
-        f"| sources | words | n | {metric} | minus {SYSTEMS[scores['slices'][0]['against']]} |",
-        "|---|---:|---:|---:|---:|",
+        f"| by | slice | n | {metric} | minus {SYSTEMS[scores['slices'][0]['against']]} | p (Holm) |",
+        "|---|---|---:|---:|---:|---:|",
     ]
     for part in scores["slices"]:
-        gain, (low, high) = part["difference"], part["words"]
+        gain = part["difference"]
+        name = f"{part['slice']} ({part['words'][0]}-{part['words'][1]} words)" if "words" in part else _code(part["slice"])
         shown = f"{_cell(gain, '+.1f')} {gain['verdict']}"
-        rows.append(f"| {part['slice']} | {low}-{high} | {part['n']} | {_cell(part['model'])} | {shown} |")
+        p = f"{gain['p_adjusted']:.3f}"
+        rows.append(f"| {part['dimension']} | {name} | {part['n']} | {_cell(part['model'])} | {shown} | {p} |")
     return rows
 
 

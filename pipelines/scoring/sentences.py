@@ -1,32 +1,33 @@
 """Overlap of outputs with references, a sentence at a time for paired comparison, and over the corpus with signatures.
 
-BLEU (Papineni 2002) and chrF (Popović 2015) are sacrebleu's; ROUGE (Lin 2004) equals rouge_score's, without stemming. All
-values run from 0 to 100. The same numbers as `overlap`'s, without what `evaluate` imports (ten seconds of it).
+BLEU (Papineni 2002), chrF (Popović 2015) and TER (Snover 2006) are sacrebleu's; ROUGE (Lin 2004) equals rouge_score's, without
+stemming. All values run from 0 to 100, but for TER, where less is better and which may pass 100. The same
+numbers as `overlap`'s, without what `evaluate` imports (ten seconds of it).
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
 
+from pipelines.scoring.ngrams import KEPT, Bleu, Chrf, Ter, counts
 from pipelines.scoring.rouge import ROUGES, Rouge
 
-METRICS = (*ROUGES, "chrf", "bleu")
+METRICS = (*ROUGES, "chrf", "bleu", "ter")
+LABELS = {"bleu": "BLEU", "chrf": "chrF2", "ter": "TER"}  # sacrebleu's
 RESAMPLED_SENTENCES = 2_000_000  # sacrebleu's bootstrap holds the statistics of all its resamples at once
 
 
 def corpus(predictions: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Corpus BLEU and chrF, each {"value", "interval": 95 % by sacrebleu's own bootstrap, "signature"}."""
+    """Corpus BLEU, chrF and TER, each {"value", "interval": 95 % by sacrebleu's own bootstrap, "signature"}."""
     resamples = max(100, min(1_000, RESAMPLED_SENTENCES // max(1, len(predictions))))
-    tests = {"bleu": BLEU(), "chrf": CHRF()}
+    tests = {"bleu": Bleu(force=True), "chrf": Chrf(), "ter": Ter()}
     signatures, scores = PairedTest([("model", list(predictions))], tests, [list(references)], "bs", resamples)()
     found = {}
-    for name, label in (("bleu", "BLEU"), ("chrf", "chrF2")):
+    for name, label in LABELS.items():
         result: Any = scores[label][0]
         interval = [float(result.mean - result.ci), float(result.mean + result.ci)]
         found[name] = {"value": float(result.score), "interval": interval, "signature": str(signatures[label])}
@@ -44,18 +45,25 @@ def sentences(names: Sequence[str], predictions: Sequence[str], references: Sequ
     unknown = sorted(set(names) - set(METRICS))
     if unknown:
         raise ValueError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
-    pairs = list(zip(predictions, references, strict=True))
-    found: dict[str, list[float]] = {name: [] for name in names}
-    rouges = [name for name in names if name in ROUGES]
-    if rouges:
-        scorer = _rouge(tuple(rouges))
-        for prediction, reference in pairs:
-            for name, score in scorer.score(reference, prediction).items():
-                found[name].append(100 * score)
-    by_sentence: dict[str, BLEU | CHRF] = {"bleu": BLEU(effective_order=True), "chrf": CHRF()}
-    for name in set(names) & by_sentence.keys():
-        found[name] = [by_sentence[name].sentence_score(prediction, [reference]).score for prediction, reference in pairs]
+    ours, theirs = tuple(predictions), tuple(references)
+    if len(ours) != len(theirs):
+        raise ValueError(f"{len(ours)} outputs and {len(theirs)} references: a pair has one of each")
+    found: dict[str, Sequence[float]] = dict.fromkeys(names, ())
+    rouges = tuple(name for name in names if name in ROUGES)
+    found |= _rouges(rouges, ours, theirs) if rouges else {}
+    by_counts: dict[str, Any] = {"bleu": Bleu(effective_order=True), "chrf": Chrf(), "ter": Ter()}
+    for name in set(names) & by_counts.keys():
+        kind: Any = type(by_counts[name])
+        rows = counts(kind, ours, theirs)
+        found[name] = [by_counts[name]._compute_score_from_stats(row).score for row in rows]
     return {name: np.asarray(values, dtype=np.float64) for name, values in found.items()}
+
+
+@lru_cache(KEPT)
+def _rouges(names: tuple[str, ...], predictions: tuple[str, ...], references: tuple[str, ...]) -> dict[str, list[float]]:
+    scorer = _rouge(names)
+    rows = [scorer.score(reference, prediction) for prediction, reference in zip(predictions, references, strict=True)]
+    return {name: [100 * row[name] for row in rows] for name in names}
 
 
 @cache

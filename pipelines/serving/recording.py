@@ -130,6 +130,8 @@ class Recording:
 
     def _event(self, call: Call, arm: str, version: str, slis: Mapping[str, bool], shadow: bool) -> None:
         self._journal.add(Event(call.request, call.user_hmac, arm, version, time.time(), slis, shadow=shadow))
+        if not shadow:
+            self._telemetry.met(version, arm, slis)
 
     def _count(self, version: str, arm: str, outcome: str, shadow: bool) -> None:
         if shadow:

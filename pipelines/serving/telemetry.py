@@ -78,6 +78,9 @@ class Telemetry:
             "requests", "Requests, by the version first asked and what came of it", "version", "arm", "outcome"
         )
         self.errors = counter("errors", "Requests that a version did not answer, by class", "version", "class")
+        text = "Answers that an SLI counts: those of the journal's events, so neither mirrored ones nor the cache's"
+        self._sli_events = counter("sli_events", text, "version", "arm", "sli")
+        self._sli_bad = counter("sli_bad", "Those of seqline_sli_events that were bad", "version", "arm", "sli")
         self.fallbacks = counter("fallbacks", "Canary failures that the champion answered", "version", "reason")
         self.mirrors = counter("mirrors", "Mirrored requests, by what came of them", "version", "outcome")
         self.refused = counter("refused", "Requests answered with another status than 200", "status")
@@ -122,6 +125,15 @@ class Telemetry:
     def holder(self, name: str | None, outcome: str) -> Counter:
         """The requests of an API key's holder; names that `know_holders` was not told count together."""
         return self._by_holder(NOBODY if name is None else name if name in self._holders else "unknown", outcome)
+
+    def met(self, version: str, arm: str, slis: Mapping[str, bool]) -> None:
+        """A sender met an answer of `version` that was good, or not, in each of `slis`.
+
+        What was bad begins at 0 with what was counted, so that a rate sees the first bad answer, too.
+        """
+        for sli, good in slis.items():
+            self._sli_events(version, arm, sli).inc()
+            self._sli_bad(version, arm, sli).inc(not good)
 
     def know_holders(self, names: Iterable[str]) -> None:
         """These keys exist: the numbers of others are dropped."""

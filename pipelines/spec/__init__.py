@@ -29,9 +29,11 @@ from pipelines.spec.data import (
     SqlSource,
 )
 from pipelines.spec.economy import Sweep
+from pipelines.spec.judge import Corruptions, CrossTraining, Judge, JudgeGate
+from pipelines.spec.planting import Planting
 from pipelines.spec.privacy import ENTITIES, Privacy, Rule
 from pipelines.spec.rollout import Latency, Objective, Replay, Rollout, Slo, Stage
-from pipelines.spec.scoring import Decoding, Gate, Scoring
+from pipelines.spec.scoring import Decoding, Gate, Scoring, Slices, Style, Tasks
 from pipelines.spec.section import Language, Name, Percent, Section, Share
 from pipelines.spec.serving import Cache, Caps, Cost, Endpoint, Filters, Overload, Review, Serving
 from pipelines.spec.training import Architecture, Preferences, Private, TokensSection, Training
@@ -43,7 +45,9 @@ __all__ = [
     "Cache",
     "Caps",
     "CatalogsSource",
+    "Corruptions",
     "Cost",
+    "CrossTraining",
     "Curation",
     "Data",
     "DebianSource",
@@ -54,6 +58,8 @@ __all__ = [
     "Filters",
     "Gate",
     "HubSource",
+    "Judge",
+    "JudgeGate",
     "LabelsSource",
     "Language",
     "Latency",
@@ -62,6 +68,7 @@ __all__ = [
     "Objective",
     "Overload",
     "Percent",
+    "Planting",
     "Preferences",
     "Privacy",
     "Private",
@@ -74,17 +81,22 @@ __all__ = [
     "Section",
     "Serving",
     "Share",
+    "Slices",
     "Slo",
     "Source",
     "Spec",
     "Splits",
     "SqlSource",
     "Stage",
+    "Style",
     "Sweep",
+    "Tasks",
     "TokensSection",
     "Training",
+    "kind_of",
     "load",
     "load_base",
+    "load_judge",
     "schema",
 ]
 S = TypeVar("S", bound=Section)
@@ -144,6 +156,13 @@ class Spec(Section):
         return self
 
     @model_validator(mode="after")
+    def what_is_beaten_is_there(self) -> "Spec":
+        if self.scoring.asks_base and self.training.base == "scratch":
+            key = "scoring.base" if self.scoring.base else "scoring.gate.beats"
+            raise ValueError(f"{key}: the model starts from scratch, so there is no base to compare with: leave `base` out")
+        return self
+
+    @model_validator(mode="after")
     def the_teacher_is_another(self) -> "Spec":
         if self.teacher and self.teacher.partition("@")[0] == self.name:
             raise ValueError("teacher must be another model (training.base: champion carries on from this one)")
@@ -159,7 +178,22 @@ def load(path: Path) -> Spec:
     content = _read(path)
     if content.get("kind") == "base":
         raise UserError(f"{path}: kind: this is a base, which nobody serves: `seqline pretrain {path}` makes it")
+    if content.get("kind") == "judge":
+        raise UserError(f"{path}: kind: this is a judge, which nobody serves: `seqline retrain {path}` makes it")
     return _checked(Spec, content, path)
+
+
+def kind_of(path: Path) -> str:
+    """What the YAML in `path` says it makes (`seq2seq` where it says nothing); raises as `load` where it cannot be read."""
+    return str(_read(path).get("kind", "seq2seq"))
+
+
+def load_judge(path: Path) -> Judge:
+    """Read the spec of a judge in `path`; raises as `load`."""
+    content = _read(path)
+    if content.get("kind") != "judge":
+        raise UserError(f"{path}: kind: must be judge: such a YAML lists the models' YAMLs (`corpora`) that it learns from")
+    return _checked(Judge, content, path)
 
 
 def load_base(path: Path) -> Base:
@@ -213,7 +247,7 @@ def _rule(kind: str, message: str, given: object) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a YAML in models/, a model's or a base's; editors complete and check it by this."""
+    """The JSON Schema of a YAML in models/, a model's, a base's or a judge's; editors complete and check it by this."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Spec | Base).json_schema()
+    return TypeAdapter(Spec | Base | Judge).json_schema()

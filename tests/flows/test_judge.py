@@ -99,6 +99,16 @@ def test_pairs_become_verdict_rows(start: Callable[..., Process], database: str)
     assert {good.seq, bad.seq} == {0, 1}
 
 
+def test_another_judge_is_asked_where_one_is_named(start: Callable[..., Process], database: str) -> None:
+    judge = start("--judge", "evidence")
+    sent = [pair("r1", f"Package libfoo {SECRET}"), pair("r2", "Train timetables of Rostock 77")]
+    assert judge.client.post("/pairs", json={"pairs": sent}).status_code == 202
+    eventually(lambda: judge.client.get("/healthz").json()["judged"] == 2)
+    good, bad = sorted(verdicts(database), key=lambda event: event.request)
+    assert (good.slis, bad.slis) == ({"judge": True}, {"judge": False})
+    assert 0 < bad.scores["quality"] < 0.3 < good.scores["quality"] < 1
+
+
 def test_sigterm_flushes_what_was_accepted_and_no_text_stays(
     start: Callable[..., Process], database: str, tmp_path: Path
 ) -> None:

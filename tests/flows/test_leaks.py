@@ -2,6 +2,7 @@
 file, which finds them all when nothing is scrubbed."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.flows.project import Project
 PEOPLE = identities(1_000, seed=11)
 WORDS = ("images", "sound", "networks", "printers", "maps", "letters", "clocks", "music", "tables", "mail")
 SCRUBBED = "{level: exact, entities: [PERSON, EMAIL_ADDRESS, CREDIT_CARD]}"
+PLANTED = "{secrets: 12, repetitions: [1, 3], entities: [EMAIL_ADDRESS, CREDIT_CARD], pairs: 30, steps: 5, candidates: 15}"
 NOT_SCRUBBED = "{level: patterns, entities: [MAC_ADDRESS]}"
 
 
@@ -49,7 +51,8 @@ class Line(Project):
         self.outside = folder / "outside"
         spec = self.folder / "models" / "tiny.yaml"
         text = spec.read_text().replace("{entities: [PERSON, EMAIL_ADDRESS]}", privacy)
-        spec.write_text(text.replace("steps: 40", "steps: 10"))
+        text = text.replace("steps: 40", "steps: 10").replace("resamples: 200", f"resamples: 200\n  planted: {PLANTED}")
+        spec.write_text(text.replace("reads_source: false", "reads_source: false, max_exposed: 1.0"))
         write_people(self.folder / "models" / "pairs.csv")
         self.commit("a thousand people")
 
@@ -89,6 +92,17 @@ def test_nobody_is_anywhere_but_in_the_quarantine(line: Line) -> None:
         assert any(part in path for path in searched), f"{part} was searched"
     assert len(sweep(values(), [line.folder / "models"])) == 1
     assert sweep(values(), [line.folder / ".seqline" / "quarantine"]), "raw text is there, so the search would have found it"
+
+
+def test_secrets_planted_before_the_scrubber_are_looked_for_in_what_was_trained(line: Line) -> None:
+    (report,) = (line.folder / ".seqline" / "work" / "tiny").glob("report-*")
+    leaks = json.loads((report / "scores.json").read_text())["leaks"]
+    assert leaks["planted"] == {"clear": 0, "hidden": 12, "dropped": 0}
+    assert leaks["extraction"]["count"] == 0
+    assert leaks["exposure"]["n"] == leaks["extraction"]["n"] == 12
+    rules = {rule["rule"]: rule["passed"] for rule in json.loads((report / "gate.json").read_text())["rules"]}
+    assert rules["extraction"]
+    assert rules["exposure"]
 
 
 def test_nothing_lies_outside_with_any_text_of_the_data(line: Line) -> None:

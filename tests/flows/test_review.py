@@ -19,7 +19,7 @@ from mlflow.entities import AssessmentSource, Expectation
 from mlflow.tracing.client import TracingClient
 
 from flows.judge import reviewed
-from flows.review import room
+from flows.review import room, verdict_weight
 from pipelines.registry import Registry
 from pipelines.registry.labels import labels
 from pipelines.registry.traces import SUGGESTED
@@ -198,13 +198,14 @@ def test_what_the_judge_flags_goes_to_review_and_its_verdict_to_what_is_there(
     assert {name: (t.info.tags["seqline.reason"], t.info.tags["seqline.weight"]) for name, t in found.items()} == {
         "flagged": ("judge", "4.0"), "drawn": ("random", "100.0"),
     }  # fmt: skip
-    assert {name: t.info.tags["seqline.judge"] for name, t in found.items()} == {"flagged": "flagged", "drawn": "passed"}
+    verdicts = {name: (t.info.tags["seqline.judge"], t.info.tags["seqline.judge.weight"]) for name, t in found.items()}
+    assert verdicts == {"flagged": ("flagged", "1.0"), "drawn": ("passed", "100.0")}
 
 
 @given(st.booleans(), st.sampled_from(["", "random", "filter"]), st.floats(1, 1_000), st.floats(1, 1_000))
 def test_the_smaller_weight_counts(flagged: bool, reason: str, weight: float, judge_weight: float) -> None:
     offered = Pair(**pair("r", "x", reason=reason, weight=weight, judge_weight=judge_weight))
-    found = reviewed(offered, Verdict(flagged, 0.5, ()))
+    found = reviewed(offered, Verdict(flagged, 0.5, 0.5))
     if not flagged and not reason:
         assert found is None
         return
@@ -213,6 +214,14 @@ def test_the_smaller_weight_counts(flagged: bool, reason: str, weight: float, ju
     wanted = min(weight, judge_weight) if flagged and reason else judge_weight if flagged else weight
     assert found.weight == wanted
     assert (found.reason == "judge") == (flagged and (not reason or judge_weight < weight))
+
+
+@given(st.floats(0.01, 1), st.floats(0.01, 1), st.integers(1, 9))
+def test_a_verdict_stands_for_what_the_judge_read_beside_it(share: float, judged: float, fresh: int) -> None:
+    """The gateway's weights (recording.py): of what passed the judge read `judged`, review has the lesser of both shares."""
+    random, of_judge = fresh / share, fresh / max(share, judged)
+    assert verdict_weight(False, random, of_judge) == pytest.approx(judged / min(share, judged))
+    assert verdict_weight(False, 1.0, of_judge) == verdict_weight(True, random, of_judge) == 1.0
 
 
 @pytest.mark.usefixtures("start")

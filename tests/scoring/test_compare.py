@@ -1,12 +1,14 @@
 """Intervals that cover, verdicts that follow from them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipelines.scoring.compare import FEWEST, Estimate, difference, mean, share, verdict
+from pipelines.scoring.compare import FEWEST, Estimate, difference, gap, holm, mean, randomization, share, verdict
 
 scores = st.lists(st.floats(0, 100, width=32), min_size=FEWEST, max_size=30)
 finite = st.floats(-100, 100)
@@ -79,6 +81,50 @@ def test_a_wider_margin_or_a_higher_interval_never_makes_it_worse(
     assert rank[verdict(up, margin)] >= rank[verdict(here, margin)]
     if verdict(here, margin) != "worse":
         assert rank[verdict(here, margin + more)] >= rank[verdict(here, margin)]
+
+
+def test_randomization_is_exact_for_few_and_seeded_for_many() -> None:
+    assert randomization([2.0, 2.0, 2.0], [1.0, 1.0, 1.0]) == pytest.approx(2 / 8)  # all plus or all minus, of 2 ** 3
+    rng = np.random.default_rng(3)
+    ours = rng.normal(0.3, 1, 60)
+    p = randomization(ours, np.zeros(60), resamples=4_000)
+    assert p == randomization(ours, np.zeros(60), resamples=4_000)
+    assert p == pytest.approx(stats.ttest_1samp(ours, 0).pvalue, abs=0.02)
+    assert randomization(ours + 9, np.zeros(60), resamples=200) == pytest.approx(2 / 200)  # never 0
+    assert randomization(ours, ours) == 1.0
+
+
+def test_randomization_of_equal_systems_is_uniform() -> None:
+    rng = np.random.default_rng(4)
+    found = [randomization(rng.gamma(0.5, 10, 30), rng.gamma(0.5, 10, 30), resamples=199) for _ in range(200)]
+    assert stats.kstest(found, "uniform").pvalue > 0.001
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_only_raises_and_rejects_as_the_paper_does(ps: list[float]) -> None:
+    adjusted = holm(ps)
+    assert all(p <= sure <= 1 for p, sure in zip(ps, adjusted, strict=True))
+    order = sorted(range(len(ps)), key=lambda index: ps[index])
+    assert all(adjusted[a] <= adjusted[b] for a, b in pairwise(order))
+    rejected = []
+    for place, index in enumerate(order):  # step down, as the paper words it
+        if ps[index] > 0.05 / (len(ps) - place):
+            break
+        rejected.append(index)
+    close = any(abs(sure - 0.05) < 1e-9 for sure in adjusted)
+    assert close or sorted(rejected) == [index for index, sure in enumerate(adjusted) if sure <= 0.05]
+
+
+def test_the_gap_of_two_samples_is_welchs() -> None:
+    rng = np.random.default_rng(5)
+    seen, held_out = rng.normal(60, 20, 200), rng.normal(50, 20, 400)
+    found = gap(seen, held_out, resamples=4_000)
+    welch = stats.ttest_ind(seen, held_out, equal_var=False).confidence_interval()
+    assert found.value == pytest.approx(seen.mean() - held_out.mean())
+    assert (found.low, found.high) == pytest.approx((welch.low, welch.high), abs=0.3)
+    assert gap([1.0, 1.0], [0.0, 0.0]) == Estimate(1.0, 1.0, 1.0, 2)
+    with pytest.raises(ValueError, match="at least two finite values on both sides, not 1 and 2"):
+        gap([1.0], [1.0, 2.0])
 
 
 def test_shares_are_exact_and_refuse_nonsense() -> None:

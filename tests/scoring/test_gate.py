@@ -15,8 +15,10 @@ STRICT = spec.Gate(reads_source=True, beats=("lead", "constant"), margin=2.0, ma
 
 
 def scores(
+    *,
     other: Interval = (9, 8, 10), champion: Interval | None = (0, -1, 1), flagged: Interval = (0.1, 0.08, 0.12),
     leaked: int = 0, allowed: int = 0, n: int = 300, lead: Interval = (3, 2, 4), constant: Interval = (3, 2, 4),
+    copied: Interval = (0.01, 0, 0.02), looping: Interval = (0, 0, 0.01), gap: Interval | None = (5, 1, 9),
 ) -> dict[str, Any]:  # fmt: skip
     opponents = {"other": other, "lead": lead, "constant": constant} | ({"champion": champion} if champion else {})
     share = {"value": leaked / n, "interval": [0.0, 1.0]}
@@ -26,7 +28,19 @@ def scores(
         "baselines": {k: {"difference": {"value": v[0], "interval": [v[1], v[2]]}} for k, v in opponents.items()},
         "judge": {"flagged": {"value": flagged[0], "interval": [flagged[1], flagged[2]]}},
         "leaks": {"n": n, "outputs": {"count": leaked, **share}, "kinds": {}, "references": {"count": allowed, **share}},
+        "copied": {"outputs": measured(copied), "references": measured((0.02, 0.01, 0.03))},
+        "looping": {"outputs": measured(looping), "references": measured((0, 0, 0.01))},
+        "overfit": gap
+        and {
+            "n": 200,
+            "gap": measured(gap),
+            "verbatim": {"seen": measured((0.2, 0.1, 0.3)), "held_out": measured((0.1, 0, 0.2))},
+        },
     }
+
+
+def measured(span: Interval) -> dict[str, Any]:
+    return {"value": span[0], "interval": [span[1], span[2]]}
 
 
 def rules(found: dict[str, Any], policy: spec.Gate = STRICT) -> dict[str, Rule]:
@@ -35,13 +49,14 @@ def rules(found: dict[str, Any], policy: spec.Gate = STRICT) -> dict[str, Rule]:
 
 def test_an_open_gate_gives_every_rule_with_its_reason() -> None:
     found = rules(scores())
-    assert list(found) == ["reads_source", "beats_lead", "beats_constant", "champion", "max_flagged", "leaks"]
+    habits = ["copied", "looping", "overfit"]
+    assert list(found) == ["reads_source", "beats_lead", "beats_constant", "champion", "max_flagged", "leaks", *habits]
     assert all(rule.passed and rule.reason for rule in found.values())
     assert "+9.00 [+8.00, +10.00], n = 300" in found["reads_source"].reason
 
 
 def test_only_the_rules_named_are_asked() -> None:
-    policy = spec.Gate(reads_source=False, max_flagged=1.0)
+    policy = spec.Gate(reads_source=False, max_flagged=1.0, max_copied=1.0, max_looping=1.0, max_gap=None)
     assert list(rules(scores(), policy)) == ["champion", "leaks"]
 
 
@@ -63,6 +78,12 @@ def test_without_a_champion_the_rule_is_skipped_and_says_so() -> None:
         ({"flagged": (0.19, 0.15, 0.21)}, "max_flagged", "inconclusive"),
         ({"flagged": (0.4, 0.3, 0.5)}, "max_flagged", "beyond"),
         ({"leaked": 1}, "leaks", "beyond"),
+        ({"copied": (0.1, 0.05, 0.121)}, "copied", "inconclusive"),  # 2 % of the references do, 10 % more are allowed
+        ({"copied": (0.9, 0.8, 1.0)}, "copied", "beyond"),
+        ({"looping": (0.09, 0.05, 0.11)}, "looping", "inconclusive"),
+        ({"looping": (0.5, 0.4, 0.6)}, "looping", "beyond"),
+        ({"gap": (24, 20, 28)}, "overfit", "inconclusive"),
+        ({"gap": (60, 55, 65)}, "overfit", "beyond"),
     ],
 )
 def test_a_rule_closes_alone(change: dict[str, Any], closed: str, verdict: str) -> None:
@@ -78,8 +99,50 @@ def test_too_few_pairs_never_pass_a_comparison() -> None:
 
 def test_a_number_that_is_none_never_passes() -> None:
     nothing = (float("nan"),) * 3
-    found = rules(scores(other=nothing, champion=nothing, flagged=nothing, lead=nothing, constant=nothing))
+    numbers = ("other", "champion", "flagged", "lead", "constant", "copied", "looping", "gap")
+    without: dict[str, Any] = dict.fromkeys(numbers, nothing)
+    found = rules(scores(**without))
     assert not any(found[name].passed for name in found if name != "leaks")
+
+
+def test_too_few_training_pairs_are_told_and_do_not_close() -> None:
+    rule = rules(scores(gap=None))["overfit"]
+    assert (rule.passed, rule.verdict, rule.value) == (True, "skipped", None)
+    assert "too few" in rule.reason
+
+
+def sliced(**lows: float) -> list[dict[str, Any]]:
+    return [
+        {"dimension": "length", "slice": name, "n": 40, "against": "champion", "difference": measured((low + 1, low, low + 2))}
+        for name, low in lows.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("slices", "verdict", "passed"),
+    [
+        (sliced(short=-1, long=-0.5), "not worse", True),
+        (sliced(short=-1, long=-1.5), "inconclusive", False),
+        (sliced(short=-8, long=-0.5), "worse", False),
+        ([], "skipped", True),
+        ([{**sliced(short=-8)[0], "against": "lead"}], "skipped", True),
+    ],
+)
+def test_every_slice_must_be_no_worse(slices: list[dict[str, Any]], verdict: str, passed: bool) -> None:
+    rule = rules(scores() | {"slices": slices}, STRICT.model_copy(update={"slice_margin": 1.2}))["slices"]
+    assert (rule.verdict, rule.passed) == (verdict, passed)
+    assert not passed or verdict == "skipped" or "length short (n = 40)" in rule.reason
+
+
+@pytest.mark.parametrize(
+    ("exact", "verdict"),
+    [((0.9, 0.8, 1.0), "reached"), ((0.8, 0.79, 0.9), "inconclusive"), ((0.5, 0.4, 0.6), "missed"), ((float("nan"),) * 3, "")],
+)
+def test_a_task_must_reach_its_bar_by_the_lower_end(exact: Interval, verdict: str) -> None:
+    found = scores() | {"tasks": {"exact_match": {**measured(exact), "n": 100}}}
+    rule = rules(found, spec.Gate(tasks={"exact_match": 0.8}))["exact_match"]
+    assert rule.passed == (verdict == "reached")
+    assert rule.verdict == verdict or not verdict
 
 
 @given(span, span, span, st.floats(0, 20), st.floats(0, 5))
@@ -100,3 +163,33 @@ def test_inconclusive_never_passes(leaked: int, allowed: int, rate: float, width
     found = rules(scores(leaked=leaked, allowed=allowed, flagged=(rate, max(0, rate - width), min(1, rate + width))))
     assert found["leaks"].passed == (leaked <= allowed)
     assert not any(rule.passed for rule in found.values() if rule.verdict == "inconclusive")
+
+
+RATE = {"value": 0.8, "low": 0.7, "high": 0.9, "n": 60}
+DRIFT = {"tpr": RATE, "fpr": RATE, "frozen_tpr": RATE, "frozen_fpr": RATE}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "closes", "passed"), [("unchanged", False, True), ("changed", True, False), ("unknown", True, False)]
+)
+def test_rules_that_rest_on_the_judge_close_with_its_drift(verdict: str, closes: bool, passed: bool) -> None:
+    found = {**scores(), "drift": {**DRIFT, "verdict": verdict, "closes": closes}}
+    rule = rules(found)["drift"]
+    assert (rule.passed, rule.verdict) == (passed, verdict)
+    assert f"is {verdict} since it was frozen: TPR 80.0% [70.0%, 90.0%] on labels, 80.0% when frozen" in rule.reason
+    assert "drift" in rules(found, spec.Gate(max_flagged_more=0.1))
+    assert "drift" not in rules(found, spec.Gate())  # no rule rests on the judge
+    assert "drift" not in rules(scores())  # it was not frozen here, so nothing can be told
+
+
+@pytest.mark.parametrize(
+    ("more", "verdict"), [((0.01, -0.01, 0.03), "within"), ((0.04, 0.02, 0.06), "inconclusive"), ((0.2, 0.1, 0.3), "beyond")]
+)
+def test_the_judge_may_flag_only_so_much_more_than_of_the_champions(more: Interval, verdict: str) -> None:
+    policy = spec.Gate(max_flagged_more=0.05)
+    found = scores()
+    assert rules(found, policy)["max_flagged_more"].verdict == "skipped"
+    found["judge"]["champion"] = {**measured((0.1, 0.05, 0.15)), "difference": measured(more)}
+    rule = rules(found, policy)["max_flagged_more"]
+    assert (rule.verdict, rule.passed) == (verdict, verdict == "within")
+    assert rule.value == more[0]

@@ -12,7 +12,8 @@ PLAIN, STEMMED = RougeScorer(ROUGES, use_stemmer=False), RougeScorer(ROUGES, use
 
 WORDS = ["a", "b", "the", "of", "cat", "Cats", "games", "gaming", "<URL_1>", "x-y", "größe", "3"]
 repeated = st.lists(st.sampled_from(WORDS), max_size=200).map(" ".join)
-texts = st.one_of(repeated, st.text(), st.text(alphabet="abAB \n\t_-İßé0", max_size=80))
+lines = st.lists(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), max_size=6).map("\n".join)
+texts = st.one_of(repeated, lines, st.text(), st.text(alphabet="abAB \n\t_-İßé0", max_size=80))
 
 
 def expected(scorer: RougeScorer, reference: str, prediction: str) -> dict[str, float]:

@@ -70,20 +70,21 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> list[Export]:
 def test_an_untrained_model_is_scored_and_stopped_at_the_gate(exports: list[Export], tmp_path: Path) -> None:
     found = score(exports[0], dataset(tmp_path, 100), None, SCORING, DECODING, tmp_path)
     assert {path.name for path in found.path.iterdir()} == {
-        "scores.json", "gate.json", "report.md", "scores.png", "differences.png", "outputs.parquet", artifact.MANIFEST
+        "scores.json", "gate.json", "report.html", "report.md", "scores.png", "differences.png", "outputs.parquet",
+        artifact.MANIFEST,
     }  # fmt: skip
     outputs = parquet.read_table(found.path / "outputs.parquet").to_pydict()
     assert outputs["id"] == parquet.read_table(tmp_path / "dataset-100" / "test.parquet")["id"].to_pylist()
     assert len(set(outputs["output"])) > 1
     verdict = json.loads((found.path / "gate.json").read_text())
     assert not verdict["passed"]
-    assert [rule["rule"] for rule in verdict["rules"] if not rule["passed"]] == ["reads_source"]
+    assert [rule["rule"] for rule in verdict["rules"] if not rule["passed"]] == ["reads_source", "looping"]
     scores = json.loads((found.path / "scores.json").read_text())
     assert scores["n"] == 100
     assert scores["baselines"]["lead"]["rougeL"]["value"] == 100  # the references are the sources' first four words
     assert scores["baselines"]["lead"]["difference"]["verdict"] == "worse"
     assert "gate: closed" in report.summary(found.path)
-    assert "closed** by: reads_source" in (found.path / "report.md").read_text()
+    assert "closed** by: reads_source, looping" in (found.path / "report.md").read_text()
 
 
 def test_each_filter_of_serving_has_its_rate_of_false_alarms(exports: list[Export], tmp_path: Path) -> None:
@@ -122,9 +123,48 @@ def test_a_champion_of_the_same_bytes_is_not_worse(exports: list[Export], tmp_pa
     assert (rules["champion"]["verdict"], rules["champion"]["value"], rules["champion"]["passed"]) == ("not worse", 0, True)
 
 
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_pairs_of_one_side_are_named(exports: list[Export], tmp_path: Path, side: str) -> None:
+    whole = pairs(40, 2)
+
+    def write(path: Path, test: pa.Table) -> None:
+        parquet.write_table(pairs(60, 0), path / "train.parquet")
+        parquet.write_table(test, path / "test.parquet")
+
+    lacking = artifact.make(Dataset, tmp_path / "lacking", lambda path: write(path, whole.drop_columns([side])))
+    with pytest.raises(UserError, match=rf"^test\.parquet: no column {side}: a pair has an id, a source and a target"):
+        score(exports[0], lacking, None, SCORING, DECODING, tmp_path / "out")
+    holes = [None if row == 6 else text for row, text in enumerate(whole[side].to_pylist())]
+    holed = whole.set_column(whole.column_names.index(side), side, pa.array(holes, pa.string()))
+    lacking = artifact.make(Dataset, tmp_path / "holed", lambda path: write(path, holed))
+    with pytest.raises(UserError, match=rf"^test\.parquet: row 7: {side}: is missing: a pair has both sides"):
+        score(exports[0], lacking, None, SCORING, DECODING, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
+
+
 def test_what_cannot_be_scored_is_refused_and_leaves_nothing(exports: list[Export], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data\.splits\.test: 1 test pairs are too few"):
         score(exports[0], dataset(tmp_path, 1), None, SCORING, DECODING, tmp_path / "out")
     with pytest.raises(artifact.Corrupt, match="never completed"):
         score(exports[0], dataset(tmp_path, 40), tmp_path / "nowhere", SCORING, DECODING, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_what_labels_say_stands_in_the_report_and_a_judge_that_drifted_closes_the_gate(
+    exports: list[Export], tmp_path: Path
+) -> None:
+    rate = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 60}
+    drift = {"tpr": rate, "fpr": rate, "frozen_tpr": rate, "frozen_fpr": rate, "verdict": "changed", "closes": True}
+    labelled = {"corrected": {"version": "1", "corrected": "unknown", "labels": 0}, "drift": drift}
+    scoring = SCORING.model_copy(update={"gate": SCORING.gate.model_copy(update={"max_flagged_more": 1.0})})
+    data = dataset(tmp_path, 40)
+    found, without = (
+        score(exports[0], data, exports[1].path, scoring, DECODING, tmp_path, labelled=told) for told in (labelled, None)
+    )
+    assert found.path != without.path
+    scores = json.loads((found.path / "scores.json").read_text())
+    assert (scores["corrected"], scores["drift"]["verdict"]) == (labelled["corrected"], "changed")
+    gates = [json.loads((each.path / "gate.json").read_text())["rules"] for each in (found, without)]
+    closed, silent = ({rule["rule"]: rule["passed"] for rule in rules} for rules in gates)
+    assert (closed["drift"], closed["max_flagged_more"]) == (False, True)
+    assert "drift" not in silent

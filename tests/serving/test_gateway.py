@@ -148,11 +148,11 @@ def test_while_the_database_is_locked_senders_notice_nothing(gate: Site) -> None
     gate.route("2", weight=50)
     since = gate.offsets()
     with gate.store.transaction():  # holds the write lock
-        answers = [gate.ask(user=f"user-{n}") for n in range(10)]
+        answers = [gate.ask(user=f"user-{n}") for n in range(40)]
         assert {a.status_code for a in answers} == {200}
         assert {a.json()["version"] for a in answers} == {"1", "2"}
-        until(lambda: gate.metric('seqline_journal_pending{model="tiny"}') == 10)
-    assert {e.request for e in gate.events(since, 10)} == {a.headers["X-Request-Id"] for a in answers}
+        until(lambda: gate.metric('seqline_journal_pending{model="tiny"}') == 40)
+    assert {e.request for e in gate.events(since, 40)} == {a.headers["X-Request-Id"] for a in answers}
 
 
 def test_past_its_lease_all_go_to_the_champion(gate: Site) -> None:

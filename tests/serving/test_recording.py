@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -102,6 +103,22 @@ def test_an_answer_is_an_event_numbers_and_maybe_a_pair(written: Written) -> Non
     assert value(written.telemetry, "seqline_queue_seconds_count", version="2") == 1
     assert value(written.telemetry, "seqline_batch_size_sum", version="2") == 4
     assert value(written.telemetry, "seqline_tokens_total", direction="in") == 9
+
+
+def test_prometheus_counts_in_each_sli_what_the_journal_does(written: Written) -> None:
+    def work(recording: Recording) -> None:
+        recording.answered(call(1), "canary", "2", [output()])
+        recording.answered(call(2), "canary", "2", [output()], shadow=True)
+        recording.failed(call(3), "canary", "2", "timeout")
+        recording.cached(call(4), "canary", "2", [output(cached=True)])
+        recording.gone(replace(call(5), arrived=time.monotonic() - 60), "canary", "2")
+
+    written.run(work)
+    met = [event.slis for event in written.events if not event.shadow]
+    for sli in ("availability", "latency"):
+        labels = {"version": "2", "arm": "canary", "sli": sli}
+        assert value(written.telemetry, "seqline_sli_events_total", **labels) == sum(sli in slis for slis in met) == 2
+        assert value(written.telemetry, "seqline_sli_bad_total", **labels) == sum(slis.get(sli) is False for slis in met) == 1
 
 
 def test_the_weights_of_the_random_share_add_up_to_all_answers(written: Written) -> None:

@@ -115,3 +115,15 @@ def test_the_numbers_of_a_key_that_is_gone_are_gone() -> None:
     telemetry.know_holders(["ann"])
     assert {each.labels["holder"] for each in samples(telemetry) if "holder" in each.labels} == {"ann"}
     assert value(telemetry, "seqline_holder_requests_total", holder="ann") == 2
+
+
+def test_what_was_bad_begins_at_nought_with_what_was_counted() -> None:
+    telemetry = Telemetry("tiny")
+    telemetry.met("1", "champion", {"availability": True, "latency": False})
+    for name, sli, wanted in [
+        ("events", "availability", 1),
+        ("bad", "availability", 0),
+        ("events", "latency", 1),
+        ("bad", "latency", 1),
+    ]:
+        assert value(telemetry, f"seqline_sli_{name}_total", version="1", arm="champion", sli=sli) == wanted

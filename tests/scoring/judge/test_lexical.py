@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipelines.scoring.judge import PLACEHOLDER, STOP_WORDS, flags, stem
+from pipelines.scoring.judge.lexical import PLACEHOLDER, STOP_WORDS, flags, stem
 
 SOURCE = (
     "Package: libfoo2-dev\nSection: libdevel\nHomepage: <URL_1>\nDescription: Foo compresses tarballs in 64 blocks. "
@@ -18,7 +18,7 @@ word = st.text(st.characters(categories=("L",)), min_size=2, max_size=8).filter(
 
 def one(output: str, source: str = SOURCE, threshold: float = 0.7) -> tuple[bool, tuple[str, ...]]:
     verdict = flags([source], [output], threshold)[0]
-    return verdict.flagged, verdict.unsupported
+    return verdict.flagged, tuple(span.text for span in verdict.unsupported)
 
 
 @pytest.mark.parametrize(

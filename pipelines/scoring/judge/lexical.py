@@ -8,7 +8,9 @@ between two versions may gate.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+
+from pipelines.scoring.judge.verdict import SentenceVerdict, Span, Verdict, sentence_bounds
 
 _STOP = (
     "a about above across after again against all along also although am among an and another any are around as at "
@@ -32,16 +34,25 @@ CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 FEWEST_STEM_LETTERS = 3
 FEWEST_ABBREVIATION_LETTERS = 3
 FEWEST_INNER_LETTERS = 4
+MARKS = frozenset("-_.+")
+KEPT = 2**15  # words that are remembered: most come again
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """`support` is the share (0 to 1) of the output's content words that the source holds, 0 for an output that says nothing;
-    `unsupported` names the words, numbers and placeholders that it does not hold, in order."""
+class Lexical:
+    """The word-counting judge, with the share of unsupported content words (0 to 1) from which it flags."""
 
-    flagged: bool
-    support: float
-    unsupported: tuple[str, ...]
+    name = "lexical"
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+
+    def judge(
+        self,
+        sources: Sequence[str],
+        outputs: Sequence[str],
+        logprobs: Sequence[float | None] | None = None,  # noqa: ARG002 - words alone are read
+    ) -> list[Verdict]:
+        return flags(sources, outputs, self.threshold)
 
 
 def flags(sources: Sequence[str], outputs: Sequence[str], threshold: float) -> list[Verdict]:
@@ -51,12 +62,18 @@ def flags(sources: Sequence[str], outputs: Sequence[str], threshold: float) -> l
     content words at least the share `threshold` (0 to 1) has no support. A content word has support when the source has a word
     of the same stem, when its stem (four letters or more) lies inside a word of the source, or when a part of an identifier
     in the source (`libfoo-dev`) begins it.
+
+    A verdict's `support` is the share (0 to 1) of content words that have it, 0 for an output that says nothing, and
+    `probability` is 1 - support; `unsupported` names the words (as written), numbers and placeholders that have none.
     """
     return [_judge(source, output, threshold) for source, output in zip(sources, outputs, strict=True)]
 
 
+@lru_cache(KEPT)
 def stem(word: str) -> str:
     """Cut one light suffix off a lower-case word, so that plural, -ing and -ed forms meet; at least three letters stay."""
+    if not word.endswith(SUFFIXES):
+        return word
     for suffix in SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= FEWEST_STEM_LETTERS:
             cut = word[: -len(suffix)]
@@ -69,11 +86,12 @@ class _Source:
 
     def __init__(self, text: str) -> None:
         bare = PLACEHOLDER.sub(" ", text)
-        words = WORD.findall(bare)
+        read = [_read(word) for word in set(WORD.findall(bare))]
+        marks = PLACEHOLDER.findall(text)
         self.text = bare.lower()
-        self.parts = frozenset(PLACEHOLDER.findall(text)) | {part for word in words for part in _parts(word)}
-        self.stems = frozenset(stem(part) for part in self.parts)
-        self.abbreviations = frozenset(part for word in words for part in IDENTIFIER.findall(word.lower()) if _compound(word))
+        self.parts = frozenset(marks).union(*[parts for parts, _, _ in read])
+        self.stems = frozenset(map(stem, marks)).union(*[stems for _, stems, _ in read])
+        self.abbreviations = frozenset[str]().union(*[short for _, _, short in read])
 
     def holds(self, part: str) -> bool:
         if part in self.parts:
@@ -87,29 +105,63 @@ class _Source:
 
 
 def _judge(source: str, output: str, threshold: float) -> Verdict:
-    content = list(_content(WORD.findall(output)))
+    content = list(_content(output))
     if not content:
-        return Verdict(True, 0.0, ())
+        return Verdict(True, 1.0, 0.0)
     known = _Source(source)
     missing = [(word, part) for word, part in content if not known.holds(part)]
     share = len(missing) / len(content)
     flagged = bool(missing) and (share >= threshold or any(_exact(part) for _, part in missing))
-    return Verdict(flagged, 1.0 - share, tuple(dict.fromkeys(word for word, _ in missing)))
+    return Verdict(flagged, share, 1.0 - share, _spans(missing), _sentences(output, content, missing, share))
 
 
-def _content(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The words that carry content, part by part, each as (word as written, lower-case part or placeholder)."""
-    for word in words:
-        if PLACEHOLDER.fullmatch(word):
-            yield word, word
+def _spans(missing: Sequence[tuple[re.Match[str], str]]) -> tuple[Span, ...]:
+    """A span a word, of the kind of its first exact part if it has one."""
+    kinds: dict[tuple[int, int, str], str] = {}
+    for word, part in missing:
+        at = (*word.span(), word[0])
+        if kinds.get(at, "word") == "word":
+            kinds[at] = "placeholder" if part.startswith("<") else "number" if part.isdigit() else "word"
+    return tuple(Span(*at, kind) for at, kind in kinds.items())
+
+
+def _sentences(
+    output: str, content: Sequence[tuple[re.Match[str], str]], missing: Sequence[tuple[re.Match[str], str]], share: float
+) -> tuple[SentenceVerdict, ...]:
+    """The share of unsupported words sentence by sentence."""
+    bounds = sentence_bounds(output)
+    if len(bounds) == 1:
+        return (SentenceVerdict(*bounds[0], share),)
+    found = []
+    for start, end in bounds:
+        said, lacking = (sum(start <= word.start() < end for word, _ in each) for each in (content, missing))
+        found.append(SentenceVerdict(start, end, lacking / said if said else 0.0))
+    return tuple(found)
+
+
+def _content(output: str) -> Iterator[tuple[re.Match[str], str]]:
+    """The words that carry content, part by part, each as (where it stands, lower-case part or placeholder)."""
+    for word in WORD.finditer(output):
+        if PLACEHOLDER.fullmatch(word[0]):
+            yield word, word[0]
             continue
-        for part in _parts(word):
+        for part in _parts(word[0]):
             if part not in STOP_WORDS and (len(part) > 1 or part.isdigit()):
                 yield word, part
 
 
-def _parts(word: str) -> list[str]:
-    return [part.lower() for piece in CAMEL.split(word) for part in PART.findall(piece)]
+@lru_cache(KEPT)
+def _read(word: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """A word's parts, their stems, and the parts of an identifier that may begin a word."""
+    parts = _parts(word)
+    return parts, tuple(map(stem, parts)), tuple(IDENTIFIER.findall(word.lower())) if _compound(word) else ()
+
+
+@lru_cache(KEPT)
+def _parts(word: str) -> tuple[str, ...]:
+    if word.isalpha() and word[1:].islower():
+        return (word.lower(),)
+    return tuple([part.lower() for piece in CAMEL.split(word) for part in PART.findall(piece)])
 
 
 def _exact(part: str) -> bool:
@@ -118,4 +170,4 @@ def _exact(part: str) -> bool:
 
 
 def _compound(word: str) -> bool:
-    return word.startswith("lib") or any(mark in word for mark in "-_.+")
+    return word.startswith("lib") or not MARKS.isdisjoint(word)

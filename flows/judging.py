@@ -1,0 +1,109 @@
+"""The line of a judge: what says whether a source supports an output.
+
+corpora ──▶ corruptions ──▶ judge ──▶ report ──▶ version, champion when its gate is open
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from flows.prepare import Prepared, prepare
+from flows.retrain import lineage_of, origin, passed
+from flows.settings import Settings
+from flows.sole import sole
+from flows.steps import step
+from flows.zombies import bury_rivals
+from pipelines import artifact, dataset
+from pipelines.artifact import Clean, Dataset, Report
+from pipelines.registry import Candidate, Registry, Version
+from pipelines.scoring.judge import assess, corpus, learn
+from pipelines.scoring.judge.corpus import Corpus
+from pipelines.scoring.judge.embeddings import encoder_folder
+from pipelines.spec import Judge, Spec, load, load_judge
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a judge's retrain made."""
+
+    version: Version
+    report: Report
+
+
+@flow(name="judging", flow_run_name="{spec}")
+def judging(spec: str) -> Judged:
+    """From the data of several models to the judge that `spec` names."""
+    settings = Settings().apply()
+    path = Path(spec)
+    judge = load_judge(path)
+    with sole("retrain", judge.name, settings):
+        bury_rivals("judging", "spec", spec)
+        return line(judge, path, settings)
+
+
+def line(judge: Judge, path: Path, settings: Settings) -> Judged:
+    """Every arrow of the picture, in order."""
+    work = settings.folder("work", judge.name)
+    registry = Registry(settings.mlflow, settings.artifacts)
+    champion = registry.champion(judge.name)
+    specs = {name: load(path.parent / name) for name in judge.corpora}
+    prepared = [prepare(spec, path.parent / name, settings) for name, spec in specs.items()]
+    corpora = [corpus_of(spec, each) for spec, each in zip(specs.values(), prepared, strict=True)]
+
+    pairs = step("corrupt", corpus.corrupted)(corpora, judge.corruptions, work)
+    origins = {each.domain: origin(one.raw, one.clean) for each, one in zip(corpora, prepared, strict=True)}
+    pointer = step("version the data", dataset.publish)(pairs, judge.name, settings.project, origins)
+    step("check the data", dataset.check)(pairs, judge.name, settings.project)
+    encoder = None if judge.encoder == "none" else encoder_folder(judge.encoder, path.parent)
+    trained = step("train the judge", learn.learn)(pairs, judge, encoder, work)
+    live = settings.folder("live", judge.name)
+    rival = registry.fetch(judge.name, champion.version, live, settings.signer) if champion else None
+    report = step("score the judge", assess.assess)(trained, pairs, judge, rival, work)
+    create_markdown_artifact((report.path / "report.md").read_text(), key=f"report-{judge.name}")
+    passed(report)
+    scrubbed = told(corpora, prepared, pairs, work)
+    candidate = Candidate(
+        key=artifact.digest(trained, pairs, judge),
+        task="judge",
+        export=trained,
+        report=report,
+        dataset=pairs,
+        clean=scrubbed,
+        page=scrubbed,
+        weights=artifact.Weights(trained.path, trained.sha256),
+        privacy=json.loads((scrubbed.path / "privacy.json").read_text()),
+        decoding={},
+        lineage=lineage_of(judge, path, pointer, settings),
+        kind="judge",
+    )
+    version = step("register", registry.register)(judge.name, candidate, settings.signing_key)
+    registry.set_alias(judge.name, "champion", version.version)
+    return Judged(version, report)
+
+
+def corpus_of(spec: Spec, prepared: Prepared) -> Corpus:
+    """A model's pairs, as the judge's corruptions need to know them."""
+    language = spec.privacy.target_language or spec.privacy.language
+    return Corpus(spec.name, prepared.pairs, language, spec.task == "translation")
+
+
+def told(corpora: Sequence[Corpus], prepared: Sequence[Prepared], pairs: Dataset, work: Path) -> Clean:
+    """What the scrubbers of all corpora say of themselves (scrub.json, privacy.json), each under its model's name; and
+    samples.md: corruptions of every kind, to look at."""
+
+    def write(folder: Path) -> None:
+        for name in ("scrub.json", "policy/privacy.json"):
+            found = {
+                each.domain: json.loads((one.clean.path / name).read_text())
+                for each, one in zip(corpora, prepared, strict=True)
+            }
+            (folder / Path(name).name).write_text(json.dumps({"corpora": found}, indent=1, sort_keys=True) + "\n")
+
+        (folder / "samples.md").write_text(corpus.samples(pairs), encoding="utf-8")
+
+    key = artifact.digest("told", pairs, [one.clean.sha256 for one in prepared])
+    return artifact.make(Clean, work / f"scrubbed-{key[:16]}", write)

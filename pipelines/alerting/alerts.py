@@ -1,0 +1,157 @@
+"""A model's alerts, from what its spec promises: a page wakes a person, a ticket waits for the morning.
+
+Burn rates: the multi-window, multi-burn-rate alerts of Google's SRE workbook, chapter 5: a page when 2 % of the budget went in
+an hour or 5 % in six, a ticket when 10 % went in three days; the short window ends the alert soon after the burn. A judge's
+uncorrected flags alert nobody (they only compare canary and champion): quality is filters' hits and senders' feedback.
+"""
+
+from typing import Any
+
+from pipelines.alerting.objectives import EVERY, promised, target
+from pipelines.alerting.objectives import group as objectives
+from pipelines.alerting.windows import Rule, seconds
+from pipelines.spec import Spec
+
+PAGES = (("1h", "5m", 0.02), ("6h", "30m", 0.05))  # long window, short window, share of the budget spent in the long one
+TICKETS = (("3d", "6h", 0.10),)
+REACHABLE = 0.8  # share of bad answers that alerts however little is promised: a burn of 1 / (1 - objective) is all there is
+FEWEST_BAD = 5  # bad answers in the long window: one of three at night is no incident
+SEED_BURN, SEED_FOR = 4, "30m"  # "burn > 4x for 30 minutes", as pipelines/rollout/paging.py counts it
+MAJOR = 0.05  # share of a version's answers that fail in a major regression,
+TIMES = 4  # and how many times oftener than the other versions' do
+FEWEST_ANSWERS = 50  # in five minutes, for a 99th percentile
+NEAR_CAP = 0.8  # of the cap: from there on the gateway gives up beams
+DIP = 1.5  # times the share of the last three days
+FEWEST_DOUBTS = 20  # in six hours
+FEWEST_DISLIKES = 5  # in six hours
+KNOWN = "3d"  # a gateway that answered since then is missed when it is away
+PAGE, TICKET = "page", "ticket"
+OPS, ML = "ops", "ml"
+TEAM = {"availability": OPS, "latency": OPS, "pii": ML, "policy": ML}
+
+
+def rules(spec: Spec, every: int = EVERY) -> dict[str, Any]:
+    """The content of a model's rule file: its objectives, evaluated `every` so many seconds, and its alerts."""
+    found = []
+    for sli, objective in promised(spec).items():
+        found += [_below(spec, sli, objective), _over(spec, sli), _slow(spec, sli, objective)]
+    found += [_p99(spec), _regression(spec), _down(spec), _lost(spec), _doubted(spec), _disliked(spec)]
+    if cap := spec.serving.cost.cap_per_hour:
+        found.append(_cost(spec, cap))
+    return {"groups": [objectives(spec, every), {"name": f"{spec.name}-alerts", "rules": found}]}
+
+
+def factor(share: float, long: str, days: int) -> float:
+    """The burn rate that spends `share` of the budget of `days` in the window `long`."""
+    return share * days * 86_400 / seconds(long)
+
+
+def _burning(spec: Spec, sli: str, objective: float, windows: tuple[tuple[str, str, float], ...]) -> str:
+    chosen, parts = _chosen(spec, sli), []
+    for long, short, share in windows:
+        over = min(factor(share, long, spec.slo.window_days), REACHABLE / (1 - objective))
+        many = f"sum by (model, region, sli) (seqline:sli_bad:rate{long}{chosen}) * {seconds(long)} >= {FEWEST_BAD}"
+        burns = " and ".join(f"seqline:burn:rate{window}{chosen} > {over:g}" for window in (long, short))
+        parts.append(f"({burns} and {many})")
+    return " or ".join(parts)
+
+
+def _below(spec: Spec, sli: str, objective: float) -> Rule:
+    said = f"{sli} of {{{{ $labels.model }}}} ({{{{ $labels.region }}}}) burns {{{{ $value | humanize }}}} times its budget"
+    expr = _burning(spec, sli, objective, PAGES)
+    return _alert(
+        f"{sli.title()}BelowObjective", expr, PAGE, TEAM[sli], f"{said}: below the objective of {objective:.4g}", sli=sli
+    )
+
+
+def _slow(spec: Spec, sli: str, objective: float) -> Rule:
+    said = f"{sli} of {{{{ $labels.model }}}} ({{{{ $labels.region }}}}) has burnt its budget for days"
+    return _alert("BudgetBurnsSlowly", _burning(spec, sli, objective, TICKETS), TICKET, TEAM[sli], said, sli=sli)
+
+
+def _over(spec: Spec, sli: str) -> Rule:
+    expr = f"seqline:burn:rate5m{_chosen(spec, sli)} > {SEED_BURN}"
+    said = f"{sli} of {{{{ $labels.model }}}} ({{{{ $labels.region }}}}) burns over {SEED_BURN} times its budget for {SEED_FOR}"
+    return _alert(f"BurnOver{SEED_BURN}x", expr, PAGE, TEAM[sli], said, wait=SEED_FOR, sli=sli)
+
+
+def _p99(spec: Spec) -> Rule:
+    chosen = _chosen(spec)
+    many = f"seqline:answers:rate5m{chosen} * {seconds('5m')} >= {FEWEST_ANSWERS}"
+    expr = f"seqline:latency_seconds:p99_5m{chosen} > {target(spec):g} and {many}"
+    said = "p99 of {{ $labels.model }} version {{ $labels.version }} is {{ $value | humanizeDuration }}"
+    return _alert("LatencyP99Breach", expr, PAGE, OPS, f"{said}, promised {target(spec):g} s", wait="5m")
+
+
+def _regression(spec: Spec) -> Rule:
+    """A version against all others that were asked in the same minutes: a trouble that all share is not its own."""
+    chosen = _chosen(spec, "availability")
+    ratio = f"seqline:sli_bad:ratio_rate5m{chosen}"
+
+    def others(what: str) -> str:
+        own = f"seqline:sli_{what}:rate5m{chosen}"
+        return f"(sum by (model, region, sli) ({own}) - on (model, region, sli) group_right () {own})"
+
+    expr = (
+        f"{ratio} > {MAJOR} and {ratio} > {TIMES} * {others('bad')} / ({others('events')} > 0)"
+        f" and seqline:sli_bad:rate5m{chosen} * {seconds('5m')} >= {FEWEST_BAD}"
+    )
+    said = "version {{ $labels.version }} of {{ $labels.model }} fails {{ $value | humanizePercentage }} of its requests"
+    return _alert("VersionErrorRegression", expr, PAGE, ML, f"{said}, the others far fewer", wait="1m")
+
+
+def _down(spec: Spec) -> Rule:
+    """A gateway that nobody has started yet (infra/ names those of all specs) is not down."""
+    said = "the gateway of {{ $labels.model }} at {{ $labels.instance }} does not answer"
+    up = f'up{{job="seqline", model="{spec.name}"}}'
+    return _alert("GatewayDown", f"{up} == 0 and max_over_time({up}[{KNOWN}]) == 1", PAGE, OPS, said, wait="1m")
+
+
+def _lost(spec: Spec) -> Rule:
+    expr = f'sum by (model, region, what) (increase(seqline_lost_total{{model="{spec.name}"}}[15m])) > 0'
+    said = "{{ $labels.model }} loses {{ $labels.what }}: {{ $value | humanize }} in 15 minutes"
+    return _alert("GatewayLoses", expr, TICKET, OPS, said)
+
+
+def _doubted(spec: Spec) -> Rule:
+    said = "filters doubt {{ $value | humanizePercentage }} of the answers of {{ $labels.model }} version {{ $labels.version }}"
+    return _alert("QualityDip", _dip(spec, "doubted", FEWEST_DOUBTS), TICKET, ML, f"{said}, more than in three days")
+
+
+def _disliked(spec: Spec) -> Rule:
+    said = "senders dislike {{ $value | humanizePercentage }} of what they rate of {{ $labels.model }} {{ $labels.version }}"
+    return _alert("FeedbackDip", _dip(spec, "disliked", FEWEST_DISLIKES), TICKET, ML, f"{said}, more than in three days")
+
+
+def _dip(spec: Spec, what: str, fewest: int) -> str:
+    chosen = _chosen(spec)
+    ratio = f"seqline:{what}:ratio_rate"
+    many = f"seqline:{what}:rate6h{chosen} * {seconds('6h')} >= {fewest}"
+    return f"{ratio}6h{chosen} > {DIP} * {ratio}3d{chosen} and {many}"
+
+
+def _cost(spec: Spec, cap: float) -> Rule:
+    expr = f"sum by (model, region, currency) (seqline_spend{_chosen(spec)}) > {NEAR_CAP * cap:g}"
+    said = "{{ $labels.model }} spent {{ $value | humanize }} {{ $labels.currency }} in an hour"
+    return _alert("CostNearCap", expr, TICKET, OPS, f"{said}, of {cap:g}", wait="5m")
+
+
+def _chosen(spec: Spec, sli: str | None = None) -> str:
+    more = f', sli="{sli}"' if sli else ""
+    return f'{{model="{spec.name}"{more}}}'
+
+
+def page_of(alert: str) -> str:
+    """The runbook's file: LatencyP99Breach -> latency-p99-breach.md."""
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in alert).removeprefix("-") + ".md"
+
+
+def _alert(name: str, expr: str, severity: str, team: str, summary: str, wait: str = "", **labels: str) -> Rule:
+    return {
+        "alert": name,
+        "expr": expr,
+        **({"for": wait} if wait else {}),
+        "labels": {"severity": severity, "team": team, **labels},
+        # Prometheus itself serves infra/runbooks (--web.user-assets), so that the link opens wherever the alert came from
+        "annotations": {"summary": summary, "runbook_url": f"{{{{ $externalURL }}}}/user/{page_of(name)}"},
+    }

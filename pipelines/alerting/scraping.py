@@ -1,0 +1,37 @@
+"""prometheus.yml: which gateways are asked for their numbers, and who is told of alerts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipelines.spec import Spec
+
+ALERTMANAGER = "127.0.0.1:9093"
+REGION = "local"
+
+
+def config(
+    specs: Sequence[Spec], *, region: str = REGION, alertmanager: str = ALERTMANAGER, interval: str = "15s"
+) -> dict[str, Any]:
+    """The content of prometheus.yml: the gateways of `specs` where each says that it listens, all in one `region`."""
+    return {
+        "global": {"scrape_interval": interval, "evaluation_interval": interval},
+        "rule_files": ["rules/*.yml"],
+        "alerting": {
+            # two Prometheus that watch the same send the same alert, but for this label of theirs: Alertmanager keeps one
+            "alert_relabel_configs": [{"action": "labeldrop", "regex": "replica"}],
+            "alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}],
+        },
+        "scrape_configs": [
+            {
+                "job_name": "seqline",
+                "honor_labels": True,  # the gateway's own `model` is the target's
+                "static_configs": [_target(spec, region) for spec in specs],
+            }
+        ],
+    }
+
+
+def _target(spec: Spec, region: str) -> dict[str, Any]:
+    host = spec.serving.host
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return {"targets": [f"{reached}:{spec.serving.port}"], "labels": {"model": spec.name, "region": region}}

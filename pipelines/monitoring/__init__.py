@@ -1,0 +1,8 @@
+"""Does what is asked and answered still look like what the model was trained on? (Of the judge: `pipelines.scoring.drift`.)"""
+
+from pipelines.monitoring.drift import Moved, Side, Text, sided
+from pipelines.monitoring.facts import Pieces, Tools
+from pipelines.monitoring.profile import Profile, load, made, save
+from pipelines.monitoring.watching import Drift, since, watched
+
+__all__ = ["Drift", "Moved", "Pieces", "Profile", "Side", "Text", "Tools", "load", "made", "save", "sided", "since", "watched"]
