@@ -119,7 +119,7 @@ class Overlap:
         self._scoring, self._floor = scoring, floor
 
     def score(self, answers: Sequence[str]) -> "NDArray[Any]":
-        from pipelines.scoring.sentences import sentences
+        from pipelines.scoring.metrics.sentences import sentences
 
         metric = self._scoring.metric
         return sentences([metric], answers, self._references)[metric]

@@ -24,8 +24,8 @@ from pipelines.errors import UserError
 if TYPE_CHECKING:
     from pipelines.registry.labels import Answered, Judged
     from pipelines.registry.queues import Listed
-    from pipelines.scoring.labelled import How, Told
-    from pipelines.scoring.threshold import Frozen
+    from pipelines.scoring.judge.threshold import Frozen
+    from pipelines.scoring.labels.labelled import How, Told
     from pipelines.spec import Spec
 
 ROWS, FROZEN = "labels.parquet", "frozen.json"
@@ -75,7 +75,7 @@ def _fill(read: "Read", size: int, version: str, settings: Settings, as_json: bo
 
 def known(spec: "Spec", champion: str | None, settings: Settings) -> dict[str, Any]:
     """What scores.json says of labels (labelled.scored), where version `champion` is in production. Raises Transient."""
-    from pipelines.scoring.labelled import scored
+    from pipelines.scoring.labels.labelled import scored
 
     try:
         read = Read(spec.name, settings)
@@ -109,7 +109,7 @@ class Read:
 
     def told(self, how: "How | None" = None) -> "list[Told]":
         """What the labels say, version by version."""
-        from pipelines.scoring.labelled import left_of, tell
+        from pipelines.scoring.labels.labelled import left_of, tell
 
         asked = self.waiting or self.answered.rows  # else there is nothing that a reviewer could have put away
         left = left_of(self.listed, self.waiting, self.answered.rows) if asked else []
@@ -119,7 +119,7 @@ class Read:
         """Put answers into the queue until `size` wait, half of each version; version -> stratum -> how many were put."""
         from collections import Counter
 
-        from pipelines.scoring.asked import ask
+        from pipelines.scoring.labels.asked import ask
 
         found: dict[str, dict[str, int]] = {}
         told = {each.version: each for each in self.told()}
@@ -134,7 +134,7 @@ class Read:
 
     def _served(self) -> list[str]:
         """Champion and canary; before there is a route, the newest version that was sampled."""
-        from pipelines.scoring.labelled import newest
+        from pipelines.scoring.labels.labelled import newest
 
         route = self.store.route(self.name)
         named = [each for each in (route.champion, route.canary) if each] if route else []
@@ -166,7 +166,7 @@ def write_rows(rows: "Sequence[Judged]", told: "Sequence[Told]", path: Path) -> 
     import pyarrow as pa
     from pyarrow import parquet
 
-    from pipelines.scoring.asked import stratum_of
+    from pipelines.scoring.labels.asked import stratum_of
 
     weights = {(each.version, name): side.weight for each in told for name, side in each.strata}
     numbers = {reviewer: number for number, reviewer in enumerate(sorted({row.reviewer for row in rows}))}
@@ -196,7 +196,7 @@ def keep_frozen(path: Path, domain: str, settings: Settings) -> None:
     Raises:
         UserError: the file holds no threshold records, or none of this domain.
     """
-    from pipelines.scoring.threshold import Frozen
+    from pipelines.scoring.judge.threshold import Frozen
 
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -215,7 +215,7 @@ def keep_frozen(path: Path, domain: str, settings: Settings) -> None:
 
 def how_of(spec: "Spec", settings: Settings) -> "How":
     """How the labels of a model are read."""
-    from pipelines.scoring.labelled import How
+    from pipelines.scoring.labels.labelled import How
 
     return How(frozen_record(spec, settings), spec.scoring.confidence, spec.scoring.max_unsupported)
 
@@ -226,7 +226,7 @@ def frozen_record(spec: "Spec", settings: Settings) -> "Frozen | None":
     None where it was not frozen for the model: then nobody can tell whether it drifted. Raises UserError, Corrupt.
     """
     from pipelines.scoring.judge import REGISTERED
-    from pipelines.scoring.threshold import Frozen
+    from pipelines.scoring.judge.threshold import Frozen
 
     said = spec.scoring.judge
     if said not in ("lexical", "evidence") and ((trained := Path(said).is_dir()) or REGISTERED.fullmatch(said)):

@@ -6,7 +6,7 @@ from flows.prepare import Prepared
 from flows.settings import Settings
 from flows.steps import step
 from pipelines import encode
-from pipelines.scoring.planted import Planted
+from pipelines.scoring.safety.planted import Planted
 from pipelines.scrub import canaries
 from pipelines.scrub.detect import placeholders
 from pipelines.spec import Spec

@@ -121,7 +121,7 @@ def measured_by(name: str) -> Metric:
     """`scoring.metric`, for `training.select: metric`."""
 
     def score(outputs: Sequence[str], targets: Sequence[str]) -> float:
-        from pipelines.scoring.sentences import sentences
+        from pipelines.scoring.metrics.sentences import sentences
 
         return float(sentences([name], outputs, targets)[name].mean())
 

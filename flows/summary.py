@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.settings import Settings
 from pipelines.artifact import Clean
-from pipelines.scoring.report import summary as scores
+from pipelines.scoring.report.markdown import summary as scores
 
 if TYPE_CHECKING:
     from flows.retrain import Retrained

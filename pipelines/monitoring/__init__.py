@@ -1,4 +1,4 @@
-"""Does what is asked and answered still look like what the model was trained on? (Of the judge: `pipelines.scoring.drift`.)"""
+"""Does what is asked and answered still look like what the model was trained on? (Of the judge: `scoring.labels.drift`.)"""
 
 from pipelines.monitoring.drift import Moved, Side, Text, sided
 from pipelines.monitoring.facts import Pieces, Tools

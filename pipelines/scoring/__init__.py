@@ -15,8 +15,8 @@ from pipelines.decode import Reading
 from pipelines.errors import UserError
 from pipelines.masking import masked
 from pipelines.scoring.judge import Judge
-from pipelines.scoring.leaks import PLACEHOLDER
-from pipelines.scoring.planted import Planted
+from pipelines.scoring.safety.leaks import PLACEHOLDER
+from pipelines.scoring.safety.planted import Planted
 
 if TYPE_CHECKING:
     from pipelines.decode import Answer
@@ -126,9 +126,11 @@ def _write(
 ) -> None:
     from pyarrow import parquet
 
-    from pipelines.scoring import filtered, gate, measure, page, safety
+    from pipelines.scoring import filtered, gate, measure
     from pipelines.scoring.judge.lexical import Lexical
-    from pipelines.scoring.rows import mean_logprob, rows
+    from pipelines.scoring.report import page
+    from pipelines.scoring.report.rows import mean_logprob, rows
+    from pipelines.scoring.safety import measured as safety
 
     test, seen, training_targets = _read(dataset, scoring.seen)
     decoded = _decode(export.path, "this model", test.sources, decoding, reading)
@@ -180,7 +182,9 @@ def _draw(
     verdict: Mapping[str, Any],
 ) -> None:
     """report.md and its pictures."""
-    from pipelines.scoring import measure, plots, report
+    from pipelines.scoring import measure
+    from pipelines.scoring.report import markdown as report
+    from pipelines.scoring.report import plots
 
     opponents = [system for system in ("champion", "other", "lead") if system in answers][:2]
     gains = {str(name): measure.differences(test, answers, name, scores["metric"]) for name in opponents}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.decode.windows import sentence_ends
-from pipelines.scoring.sentences import sentences
+from pipelines.scoring.metrics.sentences import sentences
 
 CANDIDATES = 40
 SAMPLE = 200

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from pipelines import spec
 from pipelines.masking import Masked
-from pipelines.scoring import compare, comparison, habits, leaks, tasks
+from pipelines.scoring import compare, comparison, habits
 from pipelines.scoring.baselines import constant, derangement, lead, sentence
 from pipelines.scoring.compare import Estimate
 from pipelines.scoring.judge import Judge
+from pipelines.scoring.judge.judged import Logprobs, judged
 from pipelines.scoring.judge.lexical import Lexical
-from pipelines.scoring.judged import Logprobs, judged
-from pipelines.scoring.sentences import METRICS, corpus, sentences
+from pipelines.scoring.metrics import tasks
+from pipelines.scoring.metrics.sentences import METRICS, corpus, sentences
+from pipelines.scoring.safety import leaks
 
 Sentences = Mapping[str, NDArray[np.float64]]
 

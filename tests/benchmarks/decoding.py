@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from pipelines.decode import Decoder
-from pipelines.scoring.sentences import sentences
+from pipelines.scoring.metrics.sentences import sentences
 from pipelines.spec import Decoding
 from tests.benchmarks import results, served
 

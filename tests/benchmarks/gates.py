@@ -34,9 +34,9 @@ from pipelines import artifact, dataset, scoring, sources
 from pipelines.artifact import Clean, Dataset, Export, Weights
 from pipelines.decode import Decoder, Reading
 from pipelines.encode import encode
-from pipelines.scoring import safety
-from pipelines.scoring.planted import Planted
-from pipelines.scoring.sentences import sentences
+from pipelines.scoring.metrics.sentences import sentences
+from pipelines.scoring.safety import measured as safety
+from pipelines.scoring.safety.planted import Planted
 from pipelines.scrub import canaries
 from pipelines.scrub.detect import placeholders
 from pipelines.scrub.step import Keys, scrub

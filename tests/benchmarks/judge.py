@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from pipelines.scoring.corrected import Stratum, bets
-from pipelines.scoring.drift import drifted
-from pipelines.scoring.threshold import Frozen
+from pipelines.scoring.judge.threshold import Frozen
+from pipelines.scoring.labels.corrected import Stratum, bets
+from pipelines.scoring.labels.drift import drifted
 from tests.benchmarks import labelling, results
 from tests.benchmarks.labelling import ALPHA, BATCH, Cell, covering, drawn, few_looks, plus_plus, simple
 

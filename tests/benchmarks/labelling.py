@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp, xlog1py, xlogy
 
 from pipelines.scoring.compare import share
-from pipelines.scoring.corrected import FOR_SHARE, budget_bets, flagged_labels
-from pipelines.scoring.region import INFORMED, RATES, Bets, Strata, highest_rate, jeffreys, rate_bounds, share_bounds
-from pipelines.scoring.threshold import Frozen
+from pipelines.scoring.judge.threshold import Frozen
+from pipelines.scoring.labels.corrected import FOR_SHARE, budget_bets, flagged_labels
+from pipelines.scoring.labels.region import INFORMED, RATES, Bets, Strata, highest_rate, jeffreys, rate_bounds, share_bounds
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]

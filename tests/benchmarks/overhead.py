@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 from rouge_score.rouge_scorer import RougeScorer
 
-from pipelines.scoring.rouge import ROUGES, Rouge
+from pipelines.scoring.metrics.rouge import ROUGES, Rouge
 from tests.benchmarks import results
 from tests.flows.project import ROOT, Project
 

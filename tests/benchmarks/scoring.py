@@ -23,10 +23,10 @@ import sacrebleu
 from rouge_score.rouge_scorer import RougeScorer
 
 from flows.cli import KEPT_OBJECTS
-from pipelines.scoring import ngrams, sentences
-from pipelines.scoring import overlap as ours
 from pipelines.scoring.judge import Judge, Verdict, lexical, open_judge
-from pipelines.scoring.rouge import ROUGES
+from pipelines.scoring.metrics import ngrams, sentences
+from pipelines.scoring.metrics import overlap as ours
+from pipelines.scoring.metrics.rouge import ROUGES
 from pipelines.sources import debian
 from pipelines.spec import DebianSource, Scoring
 from tests.benchmarks import corpora, results

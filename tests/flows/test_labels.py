@@ -34,7 +34,7 @@ from pipelines.rollout.verdicts import Verdicts, verdicts
 from pipelines.scoring.compare import share
 from pipelines.scoring.judge.cascade import FACTS, Domain
 from pipelines.scoring.judge.head import Head
-from pipelines.scoring.threshold import Frozen
+from pipelines.scoring.judge.threshold import Frozen
 from pipelines.serving.exchange import Call, Output
 from pipelines.serving.guard import Guard
 from pipelines.serving.journal import Journal

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from pipelines import spec
 from pipelines.masking import Masked
-from pipelines.scoring import plots, report
 from pipelines.scoring.baselines import constant, derangement, lead, sentence
 from pipelines.scoring.gate import gate
 from pipelines.scoring.measure import HeldOut, baselines, copying, differences, measure
-from pipelines.scoring.sentences import sentences
+from pipelines.scoring.metrics.sentences import sentences
+from pipelines.scoring.report import markdown as report
+from pipelines.scoring.report import plots
 
 SCORING = spec.Scoring(lead_words=4, lead_after="Description: ", resamples=300, judge_threshold=0.7)
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("ara", "elu", "ino", "opi") for c in ("ck", "nd", "rt", "st")]

@@ -11,7 +11,8 @@ from pyarrow import parquet
 from pipelines import artifact, spec
 from pipelines.artifact import Dataset, Export, Report, Weights
 from pipelines.errors import UserError
-from pipelines.scoring import Filtering, report, score
+from pipelines.scoring import Filtering, score
+from pipelines.scoring.report import markdown as report
 from pipelines.training.export import export
 
 SCORING = spec.Scoring(lead_words=4, resamples=200)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipelines.artifact import Weights
 from pipelines.decode import Decoder, Reading
 from pipelines.errors import UserError
-from pipelines.scoring.sentences import sentences
+from pipelines.scoring.metrics.sentences import sentences
 from pipelines.spec import Decoding
 from pipelines.training.answering import Answering
 from pipelines.training.fit import _counted, fit

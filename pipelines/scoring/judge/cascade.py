@@ -22,8 +22,8 @@ from pipelines.scoring.judge.evidence import COLUMNS, SIGNS, Evidence, evidence
 from pipelines.scoring.judge.head import Head
 from pipelines.scoring.judge.reading import Source
 from pipelines.scoring.judge.spans import unsupported, whole
+from pipelines.scoring.judge.threshold import Frozen
 from pipelines.scoring.judge.verdict import SentenceVerdict, Span, Verdict
-from pipelines.scoring.threshold import Frozen
 
 FACTS, CROSS = "judge.json", "cross"
 READ: Mapping[str, int] = {"cross": 1, "worst": 1, "doubted": 1}

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.decode.likelihood import Likelihood
-from pipelines.scoring import threshold
-from pipelines.scoring.judge import shipped
+from pipelines.scoring.judge import shipped, threshold
 from pipelines.scoring.judge.corrupt import KINDS, Pairs, corrupt
 from pipelines.scoring.judge.evidence import COLUMNS, evidence, rarities
 from pipelines.scoring.judge.head import Calibration, Head, calibrated, calibration, fit
 from pipelines.scoring.judge.lessons import Lesson, lessons, looped, weights
 from pipelines.scoring.judge.spans import whole
-from pipelines.scoring.threshold import Frozen
+from pipelines.scoring.judge.threshold import Frozen
 
 RARITY_TEXTS = 15_000
 BATCH = 64

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pipelines import artifact, spec
 from pipelines.artifact import Dataset, Export
 from pipelines.errors import UserError
-from pipelines.scoring import threshold
-from pipelines.scoring.judge import cascade, crossfit, head
+from pipelines.scoring.judge import cascade, crossfit, head, threshold
 from pipelines.scoring.judge.cascade import CROSS, FACTS, FULL, Cascade, Domain
 from pipelines.scoring.judge.corpus import Row, read
 from pipelines.scoring.judge.cross import Cross

@@ -19,8 +19,8 @@ from pipelines.scoring.judge.evidence import COLUMNS, SIGNS, Evidence, evidence
 from pipelines.scoring.judge.head import Head
 from pipelines.scoring.judge.reading import Source
 from pipelines.scoring.judge.spans import unsupported, whole
+from pipelines.scoring.judge.threshold import Frozen
 from pipelines.scoring.judge.verdict import SentenceVerdict, Verdict
-from pipelines.scoring.threshold import Frozen
 
 CHUNK = 128  # pairs whose sources, read, are in memory at a time
 FILE = Path(__file__).with_name("evidence.json")

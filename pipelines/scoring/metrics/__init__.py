@@ -1,0 +1,1 @@
+"""Metrics: overlap with a reference, and what is right besides."""

@@ -1,0 +1,1 @@
+"""The report that an approver signs on: a page, its Markdown, its pictures."""

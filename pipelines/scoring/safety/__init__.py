@@ -1,0 +1,1 @@
+"""What a model gives away, and what it can be made to do."""
