@@ -15,14 +15,15 @@ from flows.prepare import Prepared, prepare
 from flows.retrain import lineage_of, origin, passed
 from flows.settings import Settings
 from flows.sole import sole
-from flows.steps import step
+from flows.steps import console, step
 from flows.zombies import bury_rivals
 from pipelines import artifact, dataset
 from pipelines.artifact import Clean, Dataset, Report
-from pipelines.registry import Candidate, Registry, Version
+from pipelines.registry import Candidate, Registry, Version, labels
 from pipelines.scoring.judge import assess, corpus, learn
 from pipelines.scoring.judge.corpus import Corpus
 from pipelines.scoring.judge.embeddings import encoder_folder
+from pipelines.scoring.judge.people import Label, Opinion, opinions
 from pipelines.spec import Judge, Spec, load, load_judge
 
 
@@ -52,7 +53,7 @@ def line(judge: Judge, path: Path, settings: Settings) -> Judged:
     champion = registry.champion(judge.name)
     specs = {name: load(path.parent / name) for name in judge.corpora}
     prepared = [prepare(spec, path.parent / name, settings) for name, spec in specs.items()]
-    corpora = [corpus_of(spec, each) for spec, each in zip(specs.values(), prepared, strict=True)]
+    corpora = [corpus_of(spec, each, settings) for spec, each in zip(specs.values(), prepared, strict=True)]
 
     pairs = step("corrupt", corpus.corrupted)(corpora, judge.corruptions, work)
     origins = {each.domain: origin(one.raw, one.clean) for each, one in zip(corpora, prepared, strict=True)}
@@ -85,10 +86,24 @@ def line(judge: Judge, path: Path, settings: Settings) -> Judged:
     return Judged(version, report)
 
 
-def corpus_of(spec: Spec, prepared: Prepared) -> Corpus:
-    """A model's pairs, as the judge's corruptions need to know them."""
+def corpus_of(spec: Spec, prepared: Prepared, settings: Settings) -> Corpus:
+    """A model's pairs, as the judge's corruptions need to know them, and what people said of its answers."""
     language = spec.privacy.target_language or spec.privacy.language
-    return Corpus(spec.name, prepared.pairs, language, spec.task == "translation")
+    return Corpus(spec.name, prepared.pairs, language, spec.task == "translation", said_of(spec.name, settings))
+
+
+def said_of(name: str, settings: Settings) -> tuple[Opinion, ...]:
+    """What people said in the review queue of model `name`, and what they corrected; what cannot be read is counted."""
+    answered = labels.judged(settings.mlflow, name, settings.artifacts)
+    if answered.malformed:
+        console.print(f"{name}: {len(answered.malformed)} labels cannot be read: `seqline labels {name} status` names them")
+    corrected = {
+        (each.source, each.answer): each.expected for each in labels.corrections(settings.mlflow, name, settings.artifacts)
+    }
+    return opinions(
+        Label(row.item, row.source, row.output, row.answer, row.span, corrected.get((row.source, row.output), ""))
+        for row in answered.rows
+    )
 
 
 def told(corpora: Sequence[Corpus], prepared: Sequence[Prepared], pairs: Dataset, work: Path) -> Clean:

@@ -21,6 +21,7 @@ from pipelines.scoring.judge.corpus import Row, read
 from pipelines.scoring.judge.head import auroc, calibration
 from pipelines.scoring.judge.learn import Trained
 from pipelines.scoring.judge.lexical import Lexical
+from pipelines.scoring.judge.people import PEOPLE, SUPPORTED
 from pipelines.scoring.judge.verdict import Judge
 
 CODE_VERSION = 1
@@ -38,9 +39,11 @@ class Scored:
     """Share of the sentences that the cross-encoder read."""
 
     def of(self, kinds: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-        """Where the true rows and those of `kinds` are, and which are corrupted."""
-        at = np.array([place for place, row in enumerate(self.rows) if not row.kind or row.kind in kinds], dtype=np.intp)
-        return at, np.array([self.rows[place].kind != "" for place in at], dtype=np.bool_)
+        """Where the true rows and those of `kinds` are, and which are corrupted. Beside what people called unsupported the true
+        ones are those that people called supported."""
+        true = SUPPORTED if tuple(kinds) == (PEOPLE,) else ""
+        at = np.array([place for place, row in enumerate(self.rows) if row.kind == true or row.kind in kinds], dtype=np.intp)
+        return at, np.array([self.rows[place].kind != true for place in at], dtype=np.bool_)
 
 
 def assess(trained: Trained, dataset: Dataset, how: spec.Judge, champion: Path | None, out: Path) -> Report:
@@ -110,10 +113,10 @@ def gated(how: spec.Judge) -> tuple[str, ...]:
 
 
 def _aurocs(scored: Scored, domain: str, system: str, how: spec.Judge) -> Iterator[tuple[str, dict[str, Any]]]:
-    present = dict.fromkeys(row.kind for row in scored.rows if row.kind)
+    present = dict.fromkeys(row.kind for row in scored.rows if row.kind not in ("", SUPPORTED))
     for name, kinds in ((domain, gated(how)), *((f"{domain}.{kind}", (kind,)) for kind in present)):
         at, wrong = scored.of(kinds)
-        if wrong.sum() >= 2:
+        if min(wrong.sum(), (~wrong).sum()) >= 2:
             yield name, _plain(auroc(scored.judges[system][at], wrong))
 
 

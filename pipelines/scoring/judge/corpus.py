@@ -1,14 +1,15 @@
 """The data of a judge: true pairs of several models, and the same pairs corrupted; a dataset, versioned like any other.
 
 Rows are (id, source, target, domain, kind, start, end): `kind` is empty for a true pair, else the corruption whose change is
-target[start:end]; `domain` is the model that the pair is of. A corrupted row keeps the id of its pair. train and validation
+target[start:end], or `people` or `supported`: an answer of the model's, and what people said of it; `domain` is the model
+that the pair is of. A corrupted row keeps the id of its pair. train and validation
 come from the models' train splits, test from their test splits, which no model and no judge learns from.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from pipelines import artifact, spec
 from pipelines.artifact import Dataset
 from pipelines.errors import UserError
 from pipelines.scoring.judge.corrupt import KINDS, Kind, Pairs, corrupt
+from pipelines.scoring.judge.people import PEOPLE, SUPPORTED, Opinion
 
 CODE_VERSION = 1
 INSTEAD: tuple[Kind, ...] = ("inserted", "negation", "stale")
@@ -25,12 +27,14 @@ LENDERS = 4_000  # pairs whose names, clauses and targets corruptions of held-ou
 
 @dataclass(frozen=True)
 class Corpus:
-    """One model's pairs; `language` is that of its targets, `translated` whether they translate the sources."""
+    """One model's pairs; `language` is that of its targets, `translated` whether they translate the sources. `people` is what
+    was said of its answers in production."""
 
     domain: str
     pairs: Dataset
     language: str
     translated: bool
+    people: tuple[Opinion, ...] = ()
 
 
 class Row(NamedTuple):
@@ -46,13 +50,15 @@ class Row(NamedTuple):
 def corrupted(corpora: Sequence[Corpus], how: spec.Corruptions, out: Path) -> Dataset:
     """The dataset of a judge: train, validation, test .parquet and dataset.json (counts a domain and kind).
 
-    Of each train pair there is one corruption, of kinds in turn; so of each validation
-    pair; of each test pair there is one of every kind that applies.
+    What people said is in test and, where they corrected it, in train.
+
+    Of each train pair there is one corruption, of kinds in turn; so of each validation pair; of each test pair there is one of
+    every kind that applies.
 
     Raises:
         UserError: a corpus has too few pairs.
     """
-    told = [(each.domain, each.pairs.sha256, each.language, each.translated) for each in corpora]
+    told = [(each.domain, each.pairs.sha256, each.language, each.translated, *map(astuple, each.people)) for each in corpora]
     key = artifact.digest("corrupted", CODE_VERSION, told, how)
     return artifact.make(Dataset, out / f"dataset-{key[:16]}", lambda folder: _write(folder, corpora, how))
 
@@ -112,9 +118,9 @@ def _corpus(corpus: Corpus, how: spec.Corruptions) -> dict[str, list[Row]]:
     validation, train = train[: how.validation], train[how.validation :]
     known, held = train[: max(how.train, LENDERS)], test[: how.test]
     return {
-        "train": list(_in_turn(corpus, known, range(min(how.train, len(known))), how)),
+        "train": [*_in_turn(corpus, known, range(min(how.train, len(known))), how), *_corrections(corpus)],
         "validation": list(_in_turn(corpus, validation, range(len(validation)), how)),
-        "test": list(_every(corpus, [*held, *known[:LENDERS]], range(len(held)), how.seed)),
+        "test": [*_every(corpus, [*held, *known[:LENDERS]], range(len(held)), how.seed), *_labelled(corpus)],
     }
 
 
@@ -158,6 +164,21 @@ def _every(corpus: Corpus, texts: Texts, rows: Sequence[int], seed: int) -> Iter
     for kind in KINDS:
         for made in corrupt(pairs, rows, kind, seed):
             yield _row(corpus, texts[made.row], kind, made.output, made.start, made.end)
+
+
+def _corrections(corpus: Corpus) -> Iterator[Row]:
+    """Of what people called unsupported and corrected: the correction, then the answer."""
+    for each in corpus.people:
+        if not each.tests and not each.supported and each.corrected:
+            yield Row(each.id, each.source, each.corrected, corpus.domain, "", -1, -1)
+            yield Row(each.id, each.source, each.output, corpus.domain, PEOPLE, each.start, each.end)
+
+
+def _labelled(corpus: Corpus) -> Iterator[Row]:
+    for each in corpus.people:
+        if each.tests:
+            kind = SUPPORTED if each.supported else PEOPLE
+            yield Row(each.id, each.source, each.output, corpus.domain, kind, each.start, each.end)
 
 
 def _row(
