@@ -1,4 +1,4 @@
-"""What people said of answers, as rows of a judge's data: half of the answers test it; corrected ones of the others teach it."""
+"""What people said of answers, as rows of a judge's data: half of the answers test it, corrected others teach it."""
 
 import hashlib
 from collections import Counter
