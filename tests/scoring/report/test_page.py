@@ -1,6 +1,7 @@
 """The page that is signed: whole without its parts, and no text in it is ever markup."""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,22 @@ SCORES: dict[str, Any] = {
     ],
     "judge": {"threshold": 0.75, "n": 3, "flagged": SHARE, "references": SHARE, "shuffled": SHARE, "auroc": NUMBER},
     "corrected": {"judged": SHARE, "corrected": SHARE, "labels": 180},
-    "adversarial": {"cases": 40, "failed": 2, "by_kind": {"negation": 2}, "examples": [{"source": "<b>", "output": ""}]},
+    "adversarial": {
+        "cases": 40, "failed": SHARE, "plain": {"cases": 30, "failed": SHARE}, "reasons": {"number": 2},
+        "by_kind": {"negation": {"cases": 40, "failed": 2, "reasons": {"number": 2}}},
+        "examples": [{"kind": "negation", "reasons": ["number"], "input": "<b>", "output": ""}],
+    },
+    "membership": {
+        "auc": NUMBER, "n": [4, 4], "nats_a_token": {"members": 1.0, "others": 2.0}, "caught": {**SHARE, "false_alarms": 0.05},
+    },
+    "contamination": {"n": 3, "pairs": SHARE, "sources": SHARE, "near_duplicates": None, "run": {**SHARE, "words": 13}},
 }  # fmt: skip
+
+
+def attacked(output: str) -> dict[str, Any]:
+    return {**SCORES["adversarial"], "examples": [{**SCORES["adversarial"]["examples"][0], "output": output}]}
+
+
 NUMBERS = {"value": 2.0, "interval": [1.0, 3.0], "bar": 0.0}
 RULE = {"rule": "beats_lead", **NUMBERS, "verdict": "better", "passed": True, "reason": "<i>"}
 SKIPPED = {"rule": "champion", "value": None, "interval": None, "bar": -2.0, "verdict": "skipped", "passed": True, "reason": ""}
@@ -91,7 +106,7 @@ def test_who_signs_reads_the_verdict_and_its_numbers_first(tmp_path: Path) -> No
             "The gate is closed by 1 of 3 rules: leaks.", "40.0 [38.0, 42.0]", "of 2: 1 better, 1 worse",
             "3.0% [1.0%, 8.0%] (180 labels)",
             "Rules of the gate", "Scores beside the baselines", "terms: kernel", "length: short (1 to 9 words)", "AUROC",
-            "by kind, negation 2",
+            "negation 2 of 40 fail (number 2)",
             "Rank correlation", "The 20 worst outputs", "cut off at the longest answer allowed", "10 random outputs",
             "What this step knows",
         )
@@ -142,9 +157,12 @@ def test_no_text_breaks_out_of_its_element(
         "output": f"x{output}y",
         "champion": champion + "z",
     }
-    harmless = row(1, spans=spans) | {"source": "x", "target": "x", "output": "xyy", "champion": "z"}
-    scores = {**SCORES, "adversarial": {"examples": [{"output": output}]}, "tasks": {kind + "k": source}}
-    plain = {**SCORES, "adversarial": {"examples": [{"output": "x"}]}, "tasks": {"k": "x"}}
+    # as long, word by word: the charts' ticks hang on that
+    harmless = row(1, spans=spans) | {
+        name: re.sub(r"\S", "x", hostile[name]) for name in ("source", "target", "output", "champion")
+    }
+    scores = {**SCORES, "adversarial": attacked(output), "tasks": {kind + "k": source}}
+    plain = {**SCORES, "adversarial": attacked("x"), "tasks": {"k": "x"}}
     rules = [{**RULE, "reason": target}]
     ours, theirs = (
         outline(drawn_page(tmp_path, *each))
