@@ -18,7 +18,7 @@ setup: .venv/ready .venv/tools ## make .venv with the tested versions (every oth
 	@mkdir -p $@.new && (cd $@.new && apt-get download -qq prometheus prometheus-alertmanager 2>/dev/null \
 	  && for deb in *.deb; do dpkg -x $$deb . || exit 1; done && rm -f *.deb && LC_ALL=C sed -i \
 	  's#/usr/share/prometheus/alertmanager#usr//share/prometheus/alertmanager#g' usr/bin/prometheus-alertmanager) \
-	  && mv $@.new $@ || { rm -rf $@.new; mkdir $@; echo "no prometheus from apt: its tests are skipped (rm -r $@ to try again)"; }
+	  && mv $@.new $@ || { rm -rf $@.new; echo "no prometheus from apt: its tests are skipped, and make up has no alerts"; }
 
 retrain: setup ## the whole line: raw data to a model in production (MODEL=models/x.yaml)
 	@$(PY)/seqline retrain $(MODEL)

@@ -173,7 +173,7 @@ def serve(name: Name, parent: Annotated[int | None, typer.Option(hidden=True)] =
 
     if parent:
         end_with(parent)
-    run(name, Settings().apply())
+    run(name, Settings().apply(), standing=parent is None)
 
 
 @app.command()

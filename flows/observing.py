@@ -7,7 +7,9 @@ for its end, so that the rest of the stack runs on.
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from flows.settings import Settings
@@ -52,7 +54,7 @@ def folder() -> Path:
 
 
 def main() -> None:
-    """Become the program that the first argument names."""
+    """Run the program that the first argument names. One that fails must not end this process: honcho would end the gateway."""
     what = sys.argv[1]
     settings = Settings()
     infra = settings.project / "infra"
@@ -63,8 +65,20 @@ def main() -> None:
         sys.stderr.write(f"seqline: {error}\n")
         signal.pause()
         return
-    os.chdir(folder())
-    os.execv(started[0], started)  # noqa: S606
+    process = subprocess.Popen(started, cwd=folder())
+    asked = threading.Event()
+
+    def end(*_: object) -> None:
+        asked.set()
+        process.terminate()
+
+    signal.signal(signal.SIGTERM, end)
+    code = process.wait()
+    if asked.is_set():
+        return
+    sys.stderr.write(f"seqline: {what} ended (exit {code}): is port {PORTS[what]} taken? The rest of the stack runs on\n")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pause()
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ from pipelines.spec import Spec, load
 START_SECONDS = 120.0
 
 
-def serve(name: str, settings: Settings) -> None:
-    """Run the gateway of `name`, its engines, its judge and its review until SIGTERM.
+def serve(name: str, settings: Settings, *, standing: bool = True) -> None:
+    """Run the gateway of `name`, its engines, its judge and its review until SIGTERM. One that is not `standing` ends with a
+    rollout, and nobody misses it.
 
     Raises:
         UserError: its address is taken.
@@ -50,6 +51,7 @@ def serve(name: str, settings: Settings) -> None:
             judge_url=judge_url,
             review_url=review_url,
             signer=settings.signer,
+            standing=standing,
             admin=Admin(settings.admin_key, rollback, spec.serving.admin, rollout=lambda: page.latest(store, spec.name)),
         )
 

@@ -101,10 +101,12 @@ def _regression(spec: Spec) -> Rule:
 
 
 def _down(spec: Spec) -> Rule:
-    """A gateway that nobody has started yet (infra/ names those of all specs) is not down."""
+    """A gateway that nobody has started yet (infra/ names those of all specs) is not down, nor one that ended with a
+    rollout."""
     said = "the gateway of {{ $labels.model }} at {{ $labels.instance }} does not answer"
     up = f'up{{job="seqline", model="{spec.name}"}}'
-    return _alert("GatewayDown", f"{up} == 0 and max_over_time({up}[{KNOWN}]) == 1", PAGE, OPS, said, wait="1m")
+    stood = f'on (instance) last_over_time(seqline_standing{{model="{spec.name}"}}[{KNOWN}]) == 1'
+    return _alert("GatewayDown", f"{up} == 0 and {stood}", PAGE, OPS, said, wait="1m")
 
 
 def _lost(spec: Spec) -> Rule:
@@ -127,7 +129,8 @@ def _dip(spec: Spec, what: str, fewest: int) -> str:
     chosen = _chosen(spec)
     ratio = f"seqline:{what}:ratio_rate"
     many = f"seqline:{what}:rate6h{chosen} * {seconds('6h')} >= {fewest}"
-    return f"{ratio}6h{chosen} > {DIP} * {ratio}3d{chosen} and {many}"
+    usual = f"on (model, region) group_left () ({DIP} * seqline:{what}:model_ratio_rate3d{chosen})"
+    return f"{ratio}6h{chosen} > {usual} and {many}"
 
 
 def _cost(spec: Spec, cap: float) -> Rule:

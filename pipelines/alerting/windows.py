@@ -66,6 +66,15 @@ def _doubt() -> list[Rule]:
             ),
             _rule(f"seqline:disliked:rate{window}", disliked),
             _rule(f"seqline:disliked:ratio_rate{window}", f"seqline:disliked:rate{window} / ({rated} > 0)"),
+            # of all versions: one that is bad from its first day differs from these, not from itself
+            _rule(
+                f"seqline:doubted:model_ratio_rate{window}",
+                f"sum by (model, region) (seqline:doubted:rate{window}) / (sum by (model, region) ({answers}) > 0)",
+            ),
+            _rule(
+                f"seqline:disliked:model_ratio_rate{window}",
+                f"sum by (model, region) (seqline:disliked:rate{window}) / (sum by (model, region) ({rated}) > 0)",
+            ),
         ]
     return found
 

@@ -37,12 +37,12 @@ from pipelines.spec import Spec
 class Gateway:
     """Serves one model: what the route in `store` names, by the spec. `key` keys senders' hashes; of the rest Outside tells."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  as `serve`
         self, spec: Spec, store: Store, *, fetch: Fetch, key: bytes, launch: Launch | None = None,
-        judge_url: str | None = None, review_url: str | None = None, signer: Path | None = None,
+        judge_url: str | None = None, review_url: str | None = None, signer: Path | None = None, standing: bool = True,
     ) -> None:  # fmt: skip
         self.spec = spec
-        self._parts = Parts(spec, Outside(store, fetch, launch, judge_url, review_url, signer))
+        self._parts = Parts(spec, Outside(store, fetch, launch, judge_url, review_url, signer, standing))
         self.telemetry, self.tracing = self._parts.telemetry, self._parts.tracing
         self._key = key
         self._timeout = spec.serving.timeout_ms / 1000

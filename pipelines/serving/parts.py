@@ -41,7 +41,8 @@ class Outside:
     """What a gateway finds around it.
 
     `fetch` brings the folder of a version's Export; `launch`, if given, starts the engines instead (so that a proxy can stand
-    before one). `judge_url` and `review_url` receive scrubbed pairs. Engines load what `signer` (a public key) signed.
+    before one). `judge_url` and `review_url` receive scrubbed pairs. Engines load what `signer` (a public key) signed. Somebody
+    is called when a `standing` gateway is gone; others end with a rollout.
     """
 
     store: Store
@@ -50,6 +51,7 @@ class Outside:
     judge_url: str | None = None
     review_url: str | None = None
     signer: Path | None = None
+    standing: bool = True
 
 
 class Parts:
@@ -167,6 +169,11 @@ class Parts:
 
     def _report(self, journal: Journal) -> None:
         gauge, room, spend = self.telemetry.gauge, self.admission.room, self.admission.spend
+        gauge(
+            "standing",
+            "1 of a gateway that is to stay, 0 of one that ends with a rollout",
+            lambda: float(self._outside.standing),
+        )
         gauge("in_flight", "Requests being answered", lambda: self.admission.in_flight)
         gauge("journal_pending", "Events not yet in the rollout database", lambda: journal.pending)
         gauge("route_generation", "Generation of the route followed", lambda: self.routing.applied.generation)

@@ -149,13 +149,15 @@ def serve(  # noqa: PLR0913  what is served, from where, and how to know
     review_url: str | None = None,
     signer: Path | None = None,
     admin: Admin | None = None,
+    standing: bool = True,
 ) -> None:
     """Serve `spec`'s model until SIGTERM or SIGINT; with no champion in the route yet, answer 503 till there is one.
 
     `fetch(version)` brings the folder of that version's Export; `key` keys the hashes of senders; `judge_url` receives sampled
     scrubbed pairs, `review_url` what people shall look at; host and port default to the spec's; `launch` replaces the start of
     engines (a proxy before one, say); `signer` is the public key that must have signed what they load. With `admin` there is an
-    admin port too. It returns when all is answered and written; a second signal cuts that short.
+    admin port too. `standing` says whether it is missed when it is gone. It returns when all is answered and written; a second
+    signal cuts that short.
 
     Raises:
         UserError: an address is taken, or the admin key is too short.
@@ -167,8 +169,9 @@ def serve(  # noqa: PLR0913  what is served, from where, and how to know
         )
         back = Back(open_.enter_context(_listen_behind(admin.port)), admin) if admin else None
         gateway = Gateway(
-            spec, store, fetch=fetch, key=key, launch=launch, judge_url=judge_url, review_url=review_url, signer=signer
-        )
+            spec, store, fetch=fetch, key=key, launch=launch, judge_url=judge_url, review_url=review_url, signer=signer,
+            standing=standing,
+        )  # fmt: skip
         with asyncio.Runner() as running:
             end = End()
             if threading.current_thread() is threading.main_thread():  # elsewhere there are no signals

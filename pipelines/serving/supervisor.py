@@ -20,6 +20,7 @@ from pipelines.spec import Spec
 
 log = logging.getLogger("seqline.serving")
 START_SECONDS = 120.0
+KILLED_SECONDS = 5.0
 STEADY_SECONDS = 30.0  # an engine that lived so long starts with the shortest pause again
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 10.0
 
@@ -177,8 +178,12 @@ class Keeper:
         try:
             await asyncio.wait({ended, hung}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
+                hung.result()  # raises what broke the watch
                 log.error("engine of version %s answers nobody: it is killed", self.version)
-                await _kill(engine.process)
+                self.engine = None
+                engine.process.kill()
+                async with asyncio.timeout(KILLED_SECONDS):  # what waits for a dead disk does not die: another takes its place
+                    await ended
             return await ended
         finally:
             hung.cancel()

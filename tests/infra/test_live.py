@@ -58,6 +58,7 @@ def watched(promised: Spec, export: Path, folder: Path) -> Iterator[Watched]:
         open_.callback(hook.close)
         text = (INFRA / "alertmanager" / "alertmanager.yml").read_text()
         text = text.replace("127.0.0.1:9099", hook.address).replace("group_wait: 30s", "group_wait: 1s")
+        text = text.replace("group_interval: 5m", "group_interval: 1h")
         (folder / "alertmanager.yml").write_text(text)
         gateway = open_.enter_context(site(promised, folder, export))
         manager = open_.enter_context(running("alertmanager", folder / "alertmanager.yml", folder / "manager"))
