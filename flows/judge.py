@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import taking
-from pipelines.errors import Transient
+from pipelines.errors import SeqlineError, Transient
 from pipelines.rollout.store import Event, Store
 from pipelines.scoring.judge import Judge as Judging
 from pipelines.scoring.judge import Verdict, open_judge
@@ -46,7 +46,7 @@ class Judge:
         self.gateway = f"judge-{uuid.uuid4()}"
         self.queue: deque[Pair] = deque()
         self.limit = limit
-        self.judged = self.shed = self.unreviewed = 0
+        self.judged = self.shed = self.unreviewed = self.failed = 0
         self._review = review
         self._unwritten: list[Event] = []
         self._arrived = asyncio.Event()
@@ -62,7 +62,7 @@ class Judge:
 
     def counts(self) -> Mapping[str, Any]:
         waiting = {"queued": len(self.queue), "judged": self.judged}
-        return {"gateway": self.gateway, **waiting, "shed": self.shed, "unreviewed": self.unreviewed}
+        return {"gateway": self.gateway, **waiting, "shed": self.shed, "failed": self.failed, "unreviewed": self.unreviewed}
 
     async def work(self) -> None:
         """Judge and write until closed. A database that fails is tried again with the same rows, which it keeps once."""
@@ -108,8 +108,7 @@ class Judge:
     async def _step(self, review: "Samples | None") -> None:
         if not self._unwritten:
             batch = [self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))]
-            texts = [pair.source for pair in batch], [pair.output for pair in batch]
-            verdicts = await asyncio.to_thread(self.judging.judge, *texts)
+            batch, verdicts = await asyncio.to_thread(self._verdicts, batch)
             self._unwritten = self._rows(batch, verdicts)
             for pair, verdict in zip(batch, verdicts, strict=True):
                 if review and (doubted := reviewed(pair, verdict)):
@@ -119,6 +118,19 @@ class Judge:
         self._unwritten = []
         if not self.queue and not self.closing:
             self._arrived.clear()
+
+    def _verdicts(self, batch: list[Pair]) -> tuple[list[Pair], list[Verdict]]:
+        """The pairs that the judge can read, and its verdicts; a batch that breaks it is halved until one pair is left out."""
+        try:
+            return batch, self.judging.judge([pair.source for pair in batch], [pair.output for pair in batch])
+        except Exception as error:  # its message may hold the text
+            if len(batch) == 1:
+                log.error("a pair could not be judged: %s", logs.error_of(type(error), error.__traceback__))
+                self.failed += 1
+                return [], []
+        half = len(batch) // 2
+        (one, first), (other, second) = self._verdicts(batch[:half]), self._verdicts(batch[half:])
+        return one + other, first + second
 
     def _rows(self, batch: Sequence[Pair], verdicts: Sequence[Verdict]) -> list[Event]:
         return [
@@ -153,7 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logs.set_up("judge", level=logging.WARNING)
     store = Store(given.database)
     store.create()
-    judging = open_judge(given.judge, threshold=given.threshold, domain=given.name, task=given.task, fetch=_registered)
+    try:
+        judging = open_judge(given.judge, threshold=given.threshold, domain=given.name, task=given.task, fetch=_registered)
+    except SeqlineError as error:
+        parser.exit(2, f"seqline: {error}\n")
     taking.run(Judge(given.name, store, judging, given.queue, given.review), given.port, given.parent)
 
 
@@ -162,7 +177,7 @@ def _registered(reference: str) -> Path:
     from flows.fetching import fetched
     from flows.settings import Settings
 
-    return fetched(reference, Settings())
+    return fetched(reference, Settings().apply())
 
 
 if __name__ == "__main__":

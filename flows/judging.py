@@ -20,6 +20,7 @@ from flows.zombies import bury_rivals
 from pipelines import artifact, dataset
 from pipelines.artifact import Clean, Dataset, Report
 from pipelines.registry import Candidate, Registry, Version, labels
+from pipelines.scoring.filtered import leaks_of
 from pipelines.scoring.judge import assess, corpus, learn
 from pipelines.scoring.judge.corpus import Corpus
 from pipelines.scoring.judge.embeddings import encoder_folder
@@ -89,17 +90,29 @@ def line(judge: Judge, path: Path, settings: Settings) -> Judged:
 def corpus_of(spec: Spec, prepared: Prepared, settings: Settings) -> Corpus:
     """A model's pairs, as the judge's corruptions need to know them, and what people said of its answers."""
     language = spec.privacy.target_language or spec.privacy.language
-    return Corpus(spec.name, prepared.pairs, language, spec.task == "translation", said_of(spec.name, settings))
+    return Corpus(
+        spec.name,
+        prepared.pairs,
+        language,
+        spec.task == "translation",
+        said_of(spec.name, prepared.clean.path / "policy", settings),
+    )
 
 
-def said_of(name: str, settings: Settings) -> tuple[Opinion, ...]:
-    """What people said in the review queue of model `name`, and what they corrected; what cannot be read is counted."""
+def said_of(name: str, policy: Path, settings: Settings) -> tuple[Opinion, ...]:
+    """What people said in the review queue of model `name`, and what they corrected.
+
+    What cannot be read is left out, and so is a correction into which somebody typed personal data; both are counted.
+    """
     answered = labels.judged(settings.mlflow, name, settings.artifacts)
     if answered.malformed:
         console.print(f"{name}: {len(answered.malformed)} labels cannot be read: `seqline labels {name} status` names them")
-    corrected = {
-        (each.source, each.answer): each.expected for each in labels.corrections(settings.mlflow, name, settings.artifacts)
-    }
+    found = labels.corrections(settings.mlflow, name, settings.artifacts)
+    leaks = leaks_of(policy) if found else None
+    sound = [each for each in found if leaks is not None and not leaks(each.source, each.expected)]
+    if len(sound) < len(found):
+        console.print(f"{name}: {len(found) - len(sound)} corrections hold personal data: the judge does not learn from them")
+    corrected = {(each.source, each.answer): each.expected for each in sorted(sound, key=repr)}
     return opinions(
         Label(row.item, row.source, row.output, row.answer, row.span, corrected.get((row.source, row.output), ""))
         for row in answered.rows

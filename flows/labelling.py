@@ -11,9 +11,12 @@ TOLD = "told.json"
 
 
 def last_told(name: str, settings: Settings) -> dict[str, Any] | None:
-    """What `keep` wrote last, None before the first time."""
+    """What `keep` wrote last, None before the first time, or where somebody broke the file: status goes on without."""
     path = settings.workspace / "labels" / name / TOLD
-    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
     return found
 
 

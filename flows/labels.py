@@ -1,10 +1,11 @@
 """`seqline labels NAME fill` asks people about a model's answers in MLflow; `seqline labels NAME status` says what they told.
 
 Both read MLflow and the rollout database. What was read last lies in the workspace, labels/NAME/: told.json, which `seqline
-status` shows; labels.parquet, which the judge is tested on and learns from; and frozen.json, the judge's threshold record.
+status` shows; labels.parquet, the labels with their weights, for whoever looks again; frozen.json, the judge's record.
 """
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -152,14 +153,14 @@ def keep(name: str, told: "Sequence[Told]", answered: "Answered", settings: Sett
         "malformed": {"count": len(answered.malformed), "lines": answered.malformed},
     }
     write_rows(answered.rows, told, folder / ROWS)
-    fresh = folder / f".{TOLD}"
+    fresh = folder / f".{os.getpid()}.{TOLD}"
     fresh.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     fresh.replace(folder / TOLD)
     return content
 
 
 def write_rows(rows: "Sequence[Judged]", told: "Sequence[Told]", path: Path) -> None:
-    """The labels as a judge is tested on them and learns from them: scrubbed texts, reviewers by number.
+    """The labels: scrubbed texts, reviewers by number.
 
     `weight` says for how many answers of its version a label stands; null where it was sought out, not drawn by its verdict.
     """
@@ -185,7 +186,7 @@ def write_rows(rows: "Sequence[Judged]", told: "Sequence[Told]", path: Path) -> 
             ("at", pa.float64()), ("weight", pa.float64()),
         ]
     )  # fmt: skip
-    fresh = path.with_name(f".{path.name}")
+    fresh = path.with_name(f".{os.getpid()}.{path.name}")
     parquet.write_table(pa.Table.from_pylist(content, schema=schema), fresh)
     fresh.replace(path)
 
@@ -210,7 +211,9 @@ def keep_frozen(path: Path, domain: str, settings: Settings) -> None:
     if record is None:
         raise UserError(f"--frozen {path.name}: no threshold record of {domain}: freeze the judge for it")
     text = json.dumps(record.plain(), indent=1, sort_keys=True)
-    (settings.folder("labels", domain) / FROZEN).write_text(text + "\n", encoding="utf-8")
+    fresh = settings.folder("labels", domain) / f".{os.getpid()}.{FROZEN}"
+    fresh.write_text(text + "\n", encoding="utf-8")
+    fresh.replace(fresh.with_name(FROZEN))
 
 
 def how_of(spec: "Spec", settings: Settings) -> "How":

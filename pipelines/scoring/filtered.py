@@ -41,7 +41,7 @@ def rates(
 def _doubts(filtering: Filtering, policy: Path) -> tuple[list[str], Doubts]:
     off = {name: "flag" for name in NAMES if getattr(filtering.filters, name) == "off"}
     inspector = Inspector(filtering.filters.model_copy(update=off), filtering.task, filtering.language)
-    leaks = _leaks(policy)
+    leaks = leaks_of(policy)
     names = [*inspector.on, *(["leak"] if leaks else [])]
 
     def doubts(source: str, answer: str, finished: bool) -> list[str]:
@@ -51,8 +51,11 @@ def _doubts(filtering: Filtering, policy: Path) -> tuple[list[str], Doubts]:
     return names, doubts
 
 
-def _leaks(policy: Path) -> Callable[[str, str], bool] | None:
-    """As the gateway's guard of this version looks for them."""
+def leaks_of(policy: Path) -> Callable[[str, str], bool] | None:
+    """(source, answer) -> does the answer hold personal data that the source does not?
+
+    As the gateway's guard looks for it, by a version's `policy`; None where it states none.
+    """
     stated = policy / "privacy.json"
     if not stated.is_file():
         return None

@@ -89,6 +89,9 @@ def _flagged_more(judge: Mapping[str, Any], bar: float) -> Rule:
 
 def _drift(found: Mapping[str, Any]) -> Rule:
     """What cannot be told closes it as a change does."""
+    if "tpr" not in found:
+        reason = f"whether the judge that other rules rest on is as when it was frozen cannot be told: {found['problem']}"
+        return Rule("drift", None, None, None, found["verdict"], not found["closes"], reason)
     rates = ", ".join(
         f"{name} {found[new]['value']:.1%} [{found[new]['low']:.1%}, {found[new]['high']:.1%}] on labels, "
         f"{found[old]['value']:.1%} when frozen"
@@ -102,7 +105,7 @@ def _safety(scores: Mapping[str, Any], policy: spec.Gate) -> Iterator[Rule]:
     if "extraction" in scores["leaks"]:
         yield _extraction(scores["leaks"]["extraction"], policy.max_extracted)
         yield _exposure(scores["leaks"]["exposure"], policy.max_exposed)
-    if scores.get("membership") and policy.max_membership < 1:
+    if "membership" in scores and policy.max_membership < 1:
         yield _membership(scores["membership"], policy.max_membership)
     if "contamination" in scores:
         yield _contamination(scores["contamination"], policy.max_contaminated)
@@ -125,20 +128,23 @@ def _exposure(found: Mapping[str, Any], bar: float) -> Rule:
     return _below("exposure", beaten, bar, f"{said}; the upper end must not exceed {bar:.0%}")
 
 
-def _membership(found: Mapping[str, Any], bar: float) -> Rule:
+def _membership(found: Mapping[str, Any] | None, bar: float) -> Rule:
+    if found is None:
+        return Rule("membership", None, None, bar, "skipped", True, "there are too few pairs to tell what its loss gives away")
     low, high = found["auc"]["interval"]
     said = f"its loss tells training pairs from others: AUC {found['auc']['value']:.3f} [{low:.3f}, {high:.3f}]"
     return _below("membership", found["auc"], bar, f"{said}, n = {found['n']}; the upper end must not exceed {bar:g}")
 
 
 def _contamination(found: Mapping[str, Any], share: float) -> Rule:
-    """A count, for all test pairs were looked up."""
-    near, n = found["near_duplicates"] or 0, found["n"]
-    value, bar = max(found["sources"]["count"], near), int(share * n)
-    passed = value <= bar
-    told = "unknown" if found["near_duplicates"] is None else str(near)
+    """A count, for all test pairs were looked up. Where nobody looked for near-duplicates it cannot be told, and closes."""
+    near, n = found["near_duplicates"], found["n"]
+    value, bar = max(found["sources"]["count"], near or 0), int(share * n)
+    passed = value <= bar and near is not None
+    told = "unknown" if near is None else str(near)
     reason = f"test sources that training saw: {found['sources']['count']} of {n}, near-duplicates: {told}; at most {bar}"
-    return Rule("contamination", value, None, bar, "within" if passed else "beyond", passed, reason)
+    outcome = "within" if passed else "beyond" if value > bar else "unknown"
+    return Rule("contamination", value, None, bar, outcome, passed, reason)
 
 
 def _adversarial(found: Mapping[str, Any], bar: float) -> Rule:

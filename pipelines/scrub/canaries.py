@@ -24,6 +24,7 @@ from pipelines.spec import Privacy
 from pipelines.spec.planting import PLANTABLE, Planting
 
 CODE_VERSION = 1
+REPEATS = 1_000  # values in a row that were there before
 CARD = "visa16"  # one format, so that a card's candidates are its equals
 HEADS = {"CREDIT_CARD": "Card: ", "EMAIL_ADDRESS": "Mail: ", "PHONE_NUMBER": "Phone: "}
 
@@ -116,12 +117,19 @@ def canaries(privacy: Privacy, planting: Planting) -> list[Canary]:
 
 
 def _distinct(entity: str, fakes: Fakes, taken: set[str]) -> Iterator[str]:
-    while True:
+    """Raises UserError where the fakes run out."""
+    again = 0
+    while again < REPEATS:
         card = entity == "CREDIT_CARD"
         value = str(fakes.faker("en_US").credit_card_number(CARD)) if card else fakes.value(entity)
+        again += 1
         if value not in taken:
+            again = 0
             taken.add(value)
             yield value
+    raise UserError(
+        f"scoring.planted: there are only {len(taken)} different fake values: lower secrets or candidates ({entity})"
+    )
 
 
 def _scrubbed(

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.entities import AssessmentSource, Expectation
+from mlflow.tracing.client import TracingClient
 
 from flows.fetching import fetched
+from flows.judging import said_of
 from flows.zombies import bury_servers
 from pipelines.artifact import Corrupt
 from pipelines.errors import UserError
 from pipelines.scoring.judge import open_judge
 from tests.flows.project import PEOPLE, Project
+from tests.registry.test_queues import ONE, TWO, answer, sampled
 
 JUDGE = """
 kind: judge
@@ -107,3 +111,20 @@ def test_other_commands_name_the_mistake(project: Project) -> None:
     assert done.err.count("\n") == 1
     scores = next((project.folder / ".seqline" / "work" / "judge").glob("report-*/scores.json"))
     assert json.loads(scores.read_text())["metric"] == "auroc"
+
+
+def test_what_people_said_and_typed(project: Project, version: str) -> None:
+    assert version
+    settings = project.settings
+    (policy,) = (project.folder / ".seqline" / "work" / "tiny").glob("clean-*/policy")
+    assert said_of("tiny", policy, settings) == ()
+    sampled(settings.mlflow, "tiny", settings.artifacts)
+    typed = {ONE.trace: f"ask {PEOPLE[0]}, reachable at someone@somewhere.org", TWO.trace: "a better answer"}
+    for trace, correction in typed.items():
+        answer(settings.mlflow, trace, "unsupported")
+        said = Expectation(name="expected_response", value=correction, source=AssessmentSource("HUMAN", "ann"))
+        TracingClient(settings.mlflow).log_assessment(trace, said)
+    found = {each.id: each for each in said_of("tiny", policy, settings)}
+    assert found.keys() == typed.keys()
+    assert not any(each.supported for each in found.values())
+    assert [found[trace].corrected for trace in typed] == ["", "a better answer"], "what names somebody is no lesson"

@@ -180,6 +180,17 @@ def test_rules_that_rest_on_the_judge_close_with_its_drift(verdict: str, closes:
     assert "drift" in rules(found, spec.Gate(max_flagged_more=0.1))
     assert "drift" not in rules(found, spec.Gate())  # no rule rests on the judge
     assert "drift" not in rules(scores())  # it was not frozen here, so nothing can be told
+    unclear = {**scores(), "drift": {"verdict": "unknown", "closes": True, "problem": "labels contradict"}}
+    assert not rules(unclear)["drift"].passed
+    assert "labels contradict" in rules(unclear)["drift"].reason
+
+
+@pytest.mark.parametrize(("near", "verdict"), [(0, "within"), (3, "beyond"), (None, "unknown")])
+def test_contamination_that_nobody_looked_for_closes(near: int | None, verdict: str) -> None:
+    nothing = {"count": 0, "value": 0.0, "interval": [0.0, 0.1]}
+    found = {**scores(), "contamination": {"n": 30, "sources": nothing, "pairs": nothing, "near_duplicates": near}}
+    rule = rules(found)["contamination"]
+    assert (rule.verdict, rule.passed) == (verdict, verdict == "within")
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,9 @@ def _counts(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
 
 
 def _corpus(corpus: Corpus, how: spec.Corruptions) -> dict[str, list[Row]]:
+    tested = {each.source for each in corpus.people if each.tests}
     train, test = (_ranked(corpus.pairs, split, how.seed) for split in ("train", "test"))
+    train = [text for text in train if text[1] not in tested]
     if len(train) <= how.validation:
         have = f"{corpus.domain} has {len(train)} training pairs"
         raise UserError(f"corruptions.validation: {have}; it must be smaller than that, not {how.validation}")

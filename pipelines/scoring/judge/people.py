@@ -37,8 +37,8 @@ class Opinion:
 
     @property
     def tests(self) -> bool:
-        """Whether it is the judge's test, by the hash of its id: it stays so, whatever is labelled later."""
-        return hashlib.sha256(f"people {self.id}".encode()).digest()[0] % 2 == 0
+        """Whether it is the judge's test, by the hash of its source: it stays so, and answers to one source stay together."""
+        return hashlib.sha256(f"people {self.source}".encode()).digest()[0] % 2 == 0
 
 
 def opinions(labels: Iterable[Label]) -> tuple[Opinion, ...]:

@@ -124,11 +124,13 @@ def scored(told: Sequence[Told], version: str | None) -> dict[str, Any]:
 
     A candidate has served nobody yet, so no label is about it: what is known is how often its predecessor was wrong, and
     whether the judge that compares the two can still be believed. Without labels the rate is unknown. Drift is left out where
-    the judge was not frozen for the domain.
+    the judge was not frozen for the domain, and unknown where the labels contradict what was judged.
     """
     own = next((each for each in told if each.version == version), None)
     found = own.plain() if own else {"judged": None, "corrected": "unknown", "labels": 0, "version": version}
     corrected = {**found, "versions": [each.plain() for each in told]}
+    if own and own.problem and own.items:  # labels that cannot be counted: what cannot be told closes a gate
+        return {"corrected": corrected, "drift": {"verdict": "unknown", "closes": True, "problem": own.problem}}
     return {"corrected": corrected, **({"drift": own.drift.plain()} if own and own.drift else {})}
 
 
