@@ -20,7 +20,7 @@ from pipelines.scoring.safety.planted import Planted
 
 if TYPE_CHECKING:
     from pipelines.decode import Answer
-    from pipelines.scoring.measure import HeldOut
+    from pipelines.scoring.heldout import HeldOut
 
 CODE_VERSION = 5
 SAMPLES = 10  # outputs shown in the report
@@ -206,7 +206,7 @@ def _read(dataset: Dataset, seen: int) -> "tuple[HeldOut, HeldOut, list[str]]":
     Raises:
         UserError: too few test pairs, or a side is missing.
     """
-    from pipelines.scoring.measure import HeldOut
+    from pipelines.scoring.heldout import HeldOut
 
     test, train = (_pairs(dataset.path / f"{split}.parquet") for split in ("test", "train"))
     if len(test["id"]) < 2:

@@ -9,7 +9,7 @@ from pipelines import spec
 from pipelines.filters import NAMES, Inspector
 from pipelines.filters.leaks import new_data, personal
 from pipelines.scoring import Filtering, compare
-from pipelines.scoring.measure import HeldOut
+from pipelines.scoring.heldout import HeldOut
 
 Doubts = Callable[[str, str, bool], list[str]]
 """(source, answer, finished) -> the filters that doubt it."""

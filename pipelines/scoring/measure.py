@@ -1,7 +1,6 @@
 """From answers to scores: every number of scores.json, each with its interval. Pure: texts in, numbers out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from pipelines.masking import Masked
 from pipelines.scoring import compare, comparison, habits
 from pipelines.scoring.baselines import constant, derangement, lead, sentence
 from pipelines.scoring.compare import Estimate
+from pipelines.scoring.heldout import HeldOut
 from pipelines.scoring.judge import Judge
 from pipelines.scoring.judge.judged import Logprobs, judged
 from pipelines.scoring.judge.lexical import Lexical
@@ -20,15 +20,6 @@ from pipelines.scoring.metrics.sentences import METRICS, corpus, sentences
 from pipelines.scoring.safety import leaks
 
 Sentences = Mapping[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """The held-out pairs: ids, sources, references, one each."""
-
-    ids: Sequence[str]
-    sources: Sequence[str]
-    references: Sequence[str]
 
 
 def baselines(

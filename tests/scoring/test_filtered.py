@@ -7,7 +7,7 @@ import pytest
 from pipelines import spec
 from pipelines.scoring import Filtering
 from pipelines.scoring.filtered import rates
-from pipelines.scoring.measure import HeldOut
+from pipelines.scoring.heldout import HeldOut
 
 TEST = HeldOut(
     ("1", "2", "3", "4"),

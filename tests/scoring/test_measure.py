@@ -15,7 +15,8 @@ from pipelines import spec
 from pipelines.masking import Masked
 from pipelines.scoring.baselines import constant, derangement, lead, sentence
 from pipelines.scoring.gate import gate
-from pipelines.scoring.measure import HeldOut, baselines, copying, differences, measure
+from pipelines.scoring.heldout import HeldOut
+from pipelines.scoring.measure import baselines, copying, differences, measure
 from pipelines.scoring.metrics.sentences import sentences
 from pipelines.scoring.report import markdown as report
 from pipelines.scoring.report import plots

@@ -10,7 +10,7 @@ from pipelines.scoring.judge import Judge
 from pipelines.scoring.judge.head import auroc
 
 if TYPE_CHECKING:
-    from pipelines.scoring.measure import HeldOut
+    from pipelines.scoring.heldout import HeldOut
 
 Logprobs = Mapping[str, Sequence[float | None]]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.decode import Answer
-    from pipelines.scoring.measure import HeldOut
+    from pipelines.scoring.heldout import HeldOut
 
 DIGITS = 4
 

@@ -2,10 +2,10 @@
 
 import random
 
+from pipelines.scoring.heldout import HeldOut
 from pipelines.scoring.judge import open_judge
 from pipelines.scoring.judge.judged import judged
 from pipelines.scoring.judge.lexical import Lexical
-from pipelines.scoring.measure import HeldOut
 from pipelines.spec import Scoring
 
 SCORING = Scoring(resamples=100)
