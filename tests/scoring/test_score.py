@@ -79,7 +79,7 @@ def test_an_untrained_model_is_scored_and_stopped_at_the_gate(exports: list[Expo
     assert len(set(outputs["output"])) > 1
     verdict = json.loads((found.path / "gate.json").read_text())
     assert not verdict["passed"]
-    assert [rule["rule"] for rule in verdict["rules"] if not rule["passed"]] == ["reads_source", "looping"]
+    assert [rule["rule"] for rule in verdict["rules"] if not rule["passed"]] == ["reads_source", "looping", "contamination"]
     scores = json.loads((found.path / "scores.json").read_text())
     assert scores["n"] == 100
     assert scores["baselines"]["lead"]["rougeL"]["value"] == 100  # the references are the sources' first four words

@@ -91,12 +91,14 @@ def test_exposure_and_membership_pass_by_their_upper_end(interval: tuple[float, 
         assert found is not None
         assert (found.verdict, found.passed) == (verdict, verdict == "within")
     assert rule("membership", {"max_membership": 1.0}, membership={"auc": number, "n": [60, 60]}) is None
-    assert rule("membership", {}, membership=None) is None, "too few to say anything"
+    skipped = rule("membership", {}, membership=None)
+    assert skipped is not None
+    assert skipped.verdict == "skipped", "too few to say anything: the approver is told"
 
 
 @pytest.mark.parametrize(
     ("sources", "near", "allowed", "passed"),
-    [(0, 0, 0.0, True), (1, 0, 0.0, False), (0, 1, 0.0, False), (0, None, 0.0, True), (2, 3, 0.01, True), (4, 0, 0.01, False)],
+    [(0, 0, 0.0, True), (1, 0, 0.0, False), (0, 1, 0.0, False), (0, None, 0.0, False), (2, 3, 0.01, True), (4, 0, 0.01, False)],
 )
 def test_contamination_is_counted(sources: int, near: int | None, allowed: float, passed: bool) -> None:
     told = {"n": 300, "sources": share(sources, 300, 0.0, 0.1), "near_duplicates": near}
