@@ -5,6 +5,7 @@ controller reads events and, in one transaction a tick, writes its decision, its
 on the registry. `status` and `rollback` need this module and nothing heavier. It also holds the hashes of the API keys.
 """
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
 
 from pipelines.errors import Transient
 from pipelines.rollout.tables import api_keys, counted, decisions, events, metadata, outbox, rollouts, routes
@@ -22,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 LEASE_SECONDS = 30.0
+BUSY_SECONDS = 20  # that a connection to SQLite waits for another's transaction
 CREATE_LOCK = 7_305_813  # any number that is ours: PostgreSQL's CREATE TABLE IF NOT EXISTS fails when two run at once
 
 
@@ -210,11 +213,22 @@ def _event(row: Mapping[Any, Any]) -> Event:
     return Event(**{k: v for k, v in row.items() if k not in ("name", "scores")}, scores=row["scores"] or {})
 
 
-def _sqlite_pragmas(connection: Any, _record: object) -> None:
+def _sqlite_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous=FULL")  # WAL with NORMAL may lose the last commits when the power goes
-    connection.execute("PRAGMA busy_timeout=20000")
+
+
+@retry(
+    retry=retry_if_exception_type(sqlite3.OperationalError),
+    wait=wait_random(0.001, 0.05),
+    stop=stop_after_delay(BUSY_SECONDS),
+    reraise=True,
+)
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; SQLite tells the loser of two that switch a new file at once "locked" without waiting busy_timeout."""
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _sqlite_begin(connection: sa.Connection) -> None:
