@@ -1,15 +1,12 @@
 """Prometheus and Alertmanager beside the stack, with infra/'s rules: python -m flows.observing prometheus|alertmanager
 
-Both are Debian's, from .venv/tools (`make setup` unpacks them there) or the PATH. Where there is none this says so and waits
-for its end, so that the rest of the stack runs on.
+Both are Debian's, from .venv/tools (`make setup` unpacks them there) or the PATH. Where there is none this says so and ends;
+the rest of the stack runs on.
 """
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 from flows.settings import Settings
@@ -54,7 +51,7 @@ def folder() -> Path:
 
 
 def main() -> None:
-    """Run the program that the first argument names. One that fails must not end this process: honcho would end the gateway."""
+    """Become the program that the first argument names; exit code 2 where it is not here."""
     what = sys.argv[1]
     settings = Settings()
     infra = settings.project / "infra"
@@ -63,22 +60,9 @@ def main() -> None:
         started = command(what, config, settings.folder(what), infra / "runbooks", PORTS[what])
     except UserError as error:
         sys.stderr.write(f"seqline: {error}\n")
-        signal.pause()
-        return
-    process = subprocess.Popen(started, cwd=folder())
-    asked = threading.Event()
-
-    def end(*_: object) -> None:
-        asked.set()
-        process.terminate()
-
-    signal.signal(signal.SIGTERM, end)
-    code = process.wait()
-    if asked.is_set():
-        return
-    sys.stderr.write(f"seqline: {what} ended (exit {code}): is port {PORTS[what]} taken? The rest of the stack runs on\n")
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pause()
+        sys.exit(error.exit_code)
+    os.chdir(folder())
+    os.execv(started[0], started)  # noqa: S606
 
 
 if __name__ == "__main__":

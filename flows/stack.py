@@ -1,7 +1,7 @@
 """Everything that a scheduled, unattended model needs, on one machine: Prefect server and worker, MLflow, gateway.
 
-The processes are those of infra/Procfile, kept by honcho in a session of their own: `up` starts it and waits until each
-address answers, `down` stops it.
+The processes are those of infra/Procfile, kept alive by supervisor in a session of their own (supervision.py): `up` starts it
+and waits until each address answers, `down` stops it.
 """
 
 import base64
@@ -23,6 +23,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_d
 from flows.observing import NAMES, PORTS, SHOWS, found
 from flows.serve import address
 from flows.settings import Settings, spec_of
+from flows.supervision import configuration, mistaken
 from pipelines.errors import SeqlineError, UserError
 
 POOL = "seqline"
@@ -93,18 +94,7 @@ def up(name: str, settings: Settings) -> Iterator[str]:
 
         stop_members(settings)  # what a killed stack left behind holds the ports
         Registry(settings.mlflow, settings.artifacts)  # MLflow's tables are made once, before two processes open them
-        log = settings.folder("logs") / "stack.log"
-        command = [sys.executable, "-m", "honcho", "-f", "infra/Procfile", "-d", str(settings.project), "start", "--no-colour"]
-        with log.open("a") as stream:
-            process = subprocess.Popen(
-                command,
-                cwd=settings.project,
-                env=environment(name, settings),
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                start_new_session=True,
-            )
+        process = _supervised(name, settings)
         started = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
         _pidfile(settings).write_text(json.dumps(started))
     for place in addresses(name, settings):
@@ -112,17 +102,48 @@ def up(name: str, settings: Settings) -> Iterator[str]:
         yield f"{place.what:30} {place.url}"
 
 
+def _supervised(name: str, settings: Settings) -> "subprocess.Popen[bytes]":
+    """Start supervisord over the members, its log begun anew."""
+    said, log = settings.folder("run") / "supervisord.conf", settings.folder("logs") / "stack.log"
+    absent = {what for what in PORTS if not found(NAMES[what])}
+    said.write_text(configuration((settings.project / "infra" / "Procfile").read_text(), settings.workspace, absent))
+    log.unlink(missing_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "supervisor.supervisord", "-c", str(said)],
+        cwd=settings.project,
+        env=environment(name, settings),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def _wait(place: Address, settings: Settings) -> None:
+    logs = settings.folder("logs")
+
     def answers() -> None:
         if running(settings) is None:
-            raise SeqlineError(f"{place.what}: the stack stopped: see logs/stack.log in the workspace")
+            raise SeqlineError(f"{place.what}: the stack stopped: see {logs / 'stack.log'}")
+        if mistake := _mistake(logs):
+            raise UserError(mistake)
         httpx.get(place.health, timeout=5, trust_env=False)
 
     try:
         unreachable = retry_if_exception_type(httpx.TransportError)
         Retrying(stop=stop_after_delay(START_SECONDS), wait=wait_fixed(0.5), retry=unreachable)(answers)
     except RetryError:
-        raise SeqlineError(f"{place.what}: {place.url} does not answer: see logs/stack.log in the workspace") from None
+        raise SeqlineError(f"{place.what}: {place.url} does not answer: see the logs in {logs}") from None
+
+
+def _mistake(logs: Path) -> str | None:
+    """What a member said that cannot start before a person mends something."""
+    log = logs / "stack.log"
+    member = mistaken(log.read_text(errors="replace")) if log.is_file() else None
+    if member is None:
+        return None
+    said = (logs / f"{member}.log").read_text(errors="replace").strip().splitlines()
+    return "\n".join([*said[-1:], f"{member}: is tried again and again, and the rest runs (its log: {logs / member}.log)"])
 
 
 def down(settings: Settings) -> bool:
