@@ -13,6 +13,8 @@ from pipelines.decode.windows import cut
 from pipelines.errors import UserError
 from pipelines.spec import Decoding
 
+COLDEST, LEAST_SHARE = 1e-4, 1e-6  # logits over less overflow in float32; a smaller share is 0 there
+
 
 class Decoder:
     """An export, verified byte by byte and loaded. `sha256` is its manifest's digest.
@@ -41,6 +43,8 @@ class Decoder:
         self.longest: int = facts["max_source"]
         self._tokenizer.enable_truncation(self.longest)
         self._uncut.no_truncation()
+        config = json.loads((export_folder / "hf" / "config.json").read_text(encoding="utf-8"))
+        self._positions: int | None = config.get("max_position_embeddings")  # none where positions are relative (T5)
         self._model: Model
         if (export_folder / "ct2").is_dir():
             marks = json.loads((export_folder / "hf" / "generation_config.json").read_text(encoding="utf-8"))
@@ -63,8 +67,11 @@ class Decoder:
         return [Encoded(t, e.ids, e.tokens, bool(e.overflowing)) for t, e in zip(texts, encodings, strict=True)]
 
     def write(self, encoded: Sequence[Encoded], decoding: Decoding, batch_tokens: int = 2048) -> list[Written]:
-        """The model's work alone: like-long ones are decoded together, at most `batch_tokens` padded tokens at a time."""
-        return self._model.write(encoded, decoding, batch_tokens) if encoded else []
+        """The model's work alone: like-long ones are decoded together, at most `batch_tokens` padded tokens at a time.
+
+        An answer ends, unfinished, where the model's positions do, however many tokens are asked for.
+        """
+        return self._model.write(encoded, possible(decoding, self._positions), batch_tokens) if encoded else []
 
     def read(self, encoded: Sequence[Encoded], written: Sequence[Written]) -> list[Answer]:
         """What was written, as text."""
@@ -98,7 +105,8 @@ class Decoder:
         """
         deltas = Deltas(self._text, on_text)
         coming = decoding.temperature > 0 or decoding.beam == 1
-        written = self._model.stream(encoded, decoding, deltas.add if coming else lambda _token: None)
+        how = possible(decoding, self._positions)
+        written = self._model.stream(encoded, how, deltas.add if coming else lambda _token: None)
         deltas.close(written.ids)
         return written
 
@@ -139,6 +147,23 @@ class Decoder:
     def _text(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
         return text.strip()
+
+
+def possible(decoding: Decoding, positions: int | None) -> Decoding:
+    """`decoding` within what a model with so many positions, and numbers of 32 bits, can do; the same where it is.
+
+    A number past a bound is brought to it, where it means the same: the likeliest token alone has a share of 1e-6, or is all
+    that is left at a temperature of 1e-4, and no sequence longer than the answer is repeated in it.
+    """
+    most = min(decoding.max_tokens, positions or decoding.max_tokens)
+    bound = {
+        "max_tokens": most,
+        "no_repeat_ngram": min(decoding.no_repeat_ngram, most + 1),
+        "temperature": decoding.temperature and max(decoding.temperature, COLDEST),
+        "top_p": max(decoding.top_p, LEAST_SHARE),
+    }
+    changed = {name: value for name, value in bound.items() if value != getattr(decoding, name)}
+    return decoding.model_copy(update=changed) if changed else decoding
 
 
 def _check(place: int, text: str) -> None:
