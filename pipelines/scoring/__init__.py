@@ -14,6 +14,7 @@ from pipelines.artifact import Dataset, Export, Report
 from pipelines.decode import Reading
 from pipelines.errors import UserError
 from pipelines.masking import masked
+from pipelines.scoring import figures
 from pipelines.scoring.judge import Judge
 from pipelines.scoring.safety.leaks import PLACEHOLDER
 from pipelines.scoring.safety.planted import Planted
@@ -167,8 +168,8 @@ def _write(
     }
     rules = gate.gate(scores, scoring.gate)
     verdict = {"passed": all(rule.passed for rule in rules), "rules": [asdict(rule) for rule in rules]}
-    _dump(folder / "scores.json", scores)
-    _dump(folder / "gate.json", verdict)
+    figures.write(folder / "scores.json", scores)
+    figures.write(folder / "gate.json", verdict)
     parquet.write_table(rows(test, decoded, answers.get("champion"), scoring, judge), folder / "outputs.parquet")
     _draw(folder, test, answers, scores, verdict)
     (folder / page.NAME).write_text(page.html(folder, dataset.path / "test.parquet"), encoding="utf-8")
@@ -243,19 +244,6 @@ def _decode(folder: Path, who: str, sources: Sequence[str], decoding: spec.Decod
     quiet = not sys.stderr.isatty()
     bar = track(starts, f"decoding {len(sources)} test sources with {who}", console=Console(stderr=True), disable=quiet)
     return [answer for start in bar for answer in decoder.answer(sources[start : start + CHUNK], decoding, reading)]
-
-
-def _dump(path: Path, content: object) -> None:
-    path.write_text(json.dumps(_rounded(content), indent=1, sort_keys=True, allow_nan=False) + "\n")
-
-
-def _rounded(content: Any) -> Any:
-    """Six decimals: more would be noise of the processor."""
-    if isinstance(content, float):
-        return round(content, 6)
-    if isinstance(content, dict):
-        return {key: _rounded(value) for key, value in content.items()}
-    return [_rounded(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def _samples(test: "HeldOut", outputs: Sequence[str]) -> list[tuple[str, str, str]]:

@@ -3,7 +3,6 @@
 Nothing is pooled over domains. Baselines of the same run: the lexical judge, the evidence alone, the champion.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines import artifact, spec
 from pipelines.artifact import Dataset, Report
+from pipelines.scoring import figures
 from pipelines.scoring.compare import SEED, Estimate
 from pipelines.scoring.gate import Rule
 from pipelines.scoring.judge.cascade import Cascade, Opened
@@ -65,7 +65,7 @@ def _write(folder: Path, trained: Trained, dataset: Dataset, how: spec.Judge, ri
     rules = list(gate(scored, scores, how))
     verdict = {"passed": all(rule.passed for rule in rules), "rules": [asdict(rule) for rule in rules]}
     for name, content in (("scores.json", scores), ("gate.json", verdict)):
-        (folder / name).write_text(json.dumps(_rounded(content), indent=1, sort_keys=True, allow_nan=False) + "\n")
+        figures.write(folder / name, content)
     _table(folder / "outputs.parquet", scored)
     (folder / "report.md").write_text(markdown(scores, verdict), encoding="utf-8")
 
@@ -223,14 +223,6 @@ def _cell(measured: Any) -> str:
 
 def _plain(estimate: Estimate) -> dict[str, Any]:
     return {"value": estimate.value, "interval": [estimate.low, estimate.high]}
-
-
-def _rounded(content: Any) -> Any:
-    if isinstance(content, float):
-        return round(content, 6)
-    if isinstance(content, dict):
-        return {key: _rounded(value) for key, value in content.items()}
-    return [_rounded(value) for value in content] if isinstance(content, list | tuple) else content
 
 
 def _table(path: Path, scored: Mapping[str, Scored]) -> None:
