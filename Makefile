@@ -33,13 +33,13 @@ down: setup ## stop them
 	@$(PY)/seqline down
 
 infra: setup ## Prometheus' rules and Grafana's dashboards, written anew from the specs
-	@$(PY)/python -m flows.infra
+	@$(PY)/python -m flows.infra && $(PY)/python -m flows.deployments
 
 lint: setup ## ruff and mypy
 	@$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy
 
 BENCHMARKS := retrain scrub tagger pairs streaming flips curation training decoding resume overhead \
-  economy serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving rollout \
+  economy serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving secrets_review rollout \
   controller_kills approvals compiled fuse judge judged scoring gates drift
 bench: $(BENCHMARKS:%=bench-%) ## all benchmarks; each has its own target: bench-scrub, bench-pairs, bench-retrain, ...
 
@@ -49,8 +49,11 @@ bench-%: setup
 prove-rollout: setup ## the long proof of a rollout's decisions: ROLLOUTS (10,000) good canaries, silent journals, mutants
 	@$(PY)/python -m tests.benchmarks.rollout.prove
 
+gameday: setup ## break the running stack, one fault after another, and score what it makes of each (FAULTS="engine canary")
+	@$(PY)/python -m tests.gameday $(FAULTS)
+
 constraints: setup ## write infra/constraints.txt anew from pyproject.toml
 	@$(UV) pip compile -q --universal --no-annotate --no-header --no-emit-index-url --group dev --all-extras pyproject.toml \
 	  | grep -vE "^(nvidia-|cuda-|triton=)" > infra/constraints.txt.new && mv infra/constraints.txt.new infra/constraints.txt
 
-.PHONY: help setup retrain test up down infra lint bench prove-rollout constraints
+.PHONY: help setup retrain test up down infra lint bench prove-rollout gameday constraints

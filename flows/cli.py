@@ -17,16 +17,27 @@ import typer
 from rich.console import Console
 
 from flows import data, keys, orders
+from flows.amend import amend
 from flows.audit import audit
+from flows.backup import backup, restore
 from flows.batch import batch
+from flows.cost import cost
 from flows.distil import distil
+from flows.divert import divert
+from flows.doctor import doctor
+from flows.drain import drain
 from flows.drift import drift
 from flows.export import export
 from flows.gate import gate
 from flows.labels import labels
+from flows.overview import overview
+from flows.postmortem import postmortem
 from flows.reporting import console, report
+from flows.runbook import runbook
+from flows.samples import samples
 from flows.settings import Settings, spec_of
 from flows.sweep import sweep
+from flows.watching import watch as watch_once
 from pipelines.errors import GateClosed, SeqlineError
 
 if TYPE_CHECKING:
@@ -37,14 +48,26 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
+app.command("set")(amend)
 app.command()(audit)
+app.command()(backup)
 app.command()(batch)
+app.command()(cost)
 app.command()(distil)
+app.command()(divert)
+app.command()(doctor)
+app.command()(drain)
 app.command()(drift)
 app.command()(export)
 app.command()(gate)
 app.command()(labels)
+app.command()(overview)
+app.command()(postmortem)
+app.command()(restore)
+app.command()(runbook)
+app.command()(samples)
 app.command()(sweep)
+app.command()(watch_once)
 for order in (orders.status, orders.history, orders.page, orders.rollback, orders.pause, orders.freeze, orders.resume):
     app.command()(order)
 complaints = Console(stderr=True, highlight=False, soft_wrap=True)

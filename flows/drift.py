@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from pipelines.errors import UserError
 if TYPE_CHECKING:
     from pipelines.monitoring import Drift, Profile, Side, Tools
     from pipelines.registry import Registry, Version
+    from pipelines.registry.traffic import Answered, Traffic
     from pipelines.spec import Spec
 
 Name = Annotated[str, typer.Argument(help="The model's name, or the path of its YAML.")]
@@ -38,25 +39,66 @@ def drift(name: Name, out: Out = None, embeddings: Meanings = False, as_json: Js
     report({**found.plain(), "page": str(path)}, as_json, "\n".join([*lines(found), f"page           {path}"]))
 
 
-def look(spec: "Spec", settings: Settings, now: float, embeddings: bool = False) -> "Drift":
-    """The sampled traffic of `spec` up to `now` (seconds since the epoch) beside the references of the version in production.
+@dataclass(frozen=True)
+class Seen:
+    """The sampled traffic from `begun` to `now` (seconds since the epoch) under the `version` in production; no replays."""
 
-    With `embeddings` the texts as wholes are compared by meaning (all-MiniLM-L6-v2), else by their hashed words.
+    registry: "Registry"
+    traffic: "Traffic"
+    version: "Version"
+    begun: float
+    now: float
+    answers: "list[Answered]"
+
+
+def seen(spec: "Spec", settings: Settings, now: float) -> Seen:
+    """Read what was asked and answered since the champion was promoted, or since the test began that speaks `now`.
 
     Raises:
-        UserError: no version is in production, the data that it learned from is not on this machine, or no encoder is.
+        UserError: no version is in production.
     """
-    from pipelines.monitoring import Text, since, watched
+    from flows.replayed import pseudonyms, replayed
+    from pipelines.monitoring import since
     from pipelines.registry import Registry
     from pipelines.registry.traffic import Traffic
+    from pipelines.rollout.store import Store
+    from pipelines.serving import split
 
     registry = Registry(settings.mlflow, settings.artifacts)
     version = registry.champion(spec.name)
     if version is None:
         raise UserError(f"{spec.name}: no version is in production, so that there is nothing to drift from: `seqline retrain`")
+    begun = since(now, promoted(registry, spec.name, version.version))
+    store = Store(settings.database)
+    store.create()
+    ours = replayed(store, spec.name, begun, pseudonyms(settings.hmac_key, spec.rollout.replay.users))
     traffic = Traffic(settings.mlflow, settings.artifacts)
-    begun = since(now)
-    answers = traffic.sampled(spec.name, begun, now, spec.serving.review.share)
+    share = spec.serving.review.share
+    answers = traffic.sampled(spec.name, begun, now, lambda request: split.sampled(request, share), ours)
+    return Seen(registry, traffic, version, begun, now, answers)
+
+
+def promoted(registry: "Registry", name: str, version: str) -> float:
+    """Since when `version` is in production (seconds since the epoch), as the registry remembers it; 0 where it does not."""
+    from pipelines.rollout import production
+
+    reigns = [each for each in production.reigns(registry.history(name)) if not (each.canary or each.former)]
+    return reigns[-1].since if reigns and reigns[-1].version == version else 0.0
+
+
+def look(spec: "Spec", settings: Settings, now: float, embeddings: bool = False, read: Seen | None = None) -> "Drift":
+    """The sampled traffic of `spec` up to `now` (seconds since the epoch) beside the references of the version in production.
+
+    With `embeddings` the texts as wholes are compared by meaning (all-MiniLM-L6-v2), else by their hashed words. What was
+    `read` already is not read again.
+
+    Raises:
+        UserError: no version is in production, the data that it learned from is not on this machine, or no encoder is.
+    """
+    from pipelines.monitoring import Text, watched
+
+    read = read or seen(spec, settings, now)
+    registry, version, answers = read.registry, read.version, read.answers
     asked, said = tools(spec, registry, version, settings, embeddings)
     facts = registry.lineage(spec.name, version.version)
     references = (
@@ -64,7 +106,7 @@ def look(spec: "Spec", settings: Settings, now: float, embeddings: bool = False)
         (
             "output",
             said,
-            lambda: traffic.outputs(version),
+            lambda: read.traffic.outputs(version),
             [Text(each.output, each.at) for each in answers if each.version == version.version],
         ),
     )
@@ -72,7 +114,7 @@ def look(spec: "Spec", settings: Settings, now: float, embeddings: bool = False)
         (side, profile(settings.folder("work", spec.name), spec, (side, version.manifest), texts, made_by), seen, made_by)
         for side, made_by, texts, seen in references
     ]
-    return watched(spec.name, version.version, sides, begun, now)
+    return watched(spec.name, version.version, sides, read.begun, now)
 
 
 def tools(

@@ -1,4 +1,4 @@
-"""infra/prometheus and infra/grafana, written from the specs in models/: python -m flows.infra [--region NAME]
+"""infra/prometheus and infra/grafana, from the specs in models/: python -m flows.infra [--region NAME] [--gpus ADDRESS ...]
 
 Run it (`make infra`) when a spec's objectives, prices or address change; a test says when it was forgotten.
 """
@@ -18,10 +18,10 @@ from pipelines.spec import Spec, kind_of, load
 WRITTEN = "# Written by `make infra` from the specs in models/: change those, or pipelines/alerting/.\n"
 
 
-def files(specs: Sequence[Spec], region: str = scraping.REGION) -> dict[str, str]:
+def files(specs: Sequence[Spec], region: str = scraping.REGION, gpus: Sequence[str] = ()) -> dict[str, str]:
     """Path below infra/ -> the text that belongs there."""
     content: dict[str, Mapping[str, Any]] = {
-        "prometheus/prometheus.yml": scraping.config(specs, region=region),
+        "prometheus/prometheus.yml": scraping.config(specs, region=region, gpus=gpus),
         "prometheus/rules/seqline.yml": windows.rules(),
         **{f"prometheus/rules/{spec.name}.yml": alerts.rules(spec) for spec in specs},
     }
@@ -51,9 +51,10 @@ def stale(written: Mapping[str, str], infra: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.infra", description="write infra/prometheus and infra/grafana")
     parser.add_argument("--region", default=scraping.REGION, help="label of all that this Prometheus scrapes")
-    region = parser.parse_args().region
+    parser.add_argument("--gpus", nargs="*", default=(), metavar="ADDRESS", help="host:port of GPU exporters to scrape")
+    given = parser.parse_args()
     settings = Settings()
-    infra, written = settings.project / "infra", files(served(settings.project), region)
+    infra, written = settings.project / "infra", files(served(settings.project), given.region, given.gpus)
     for path in stale(written, infra):
         (infra / path).unlink()
     for path, text in written.items():

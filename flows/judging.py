@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 
+from flows import showing
 from flows.prepare import Prepared, prepare
 from flows.retrain import lineage_of, origin, passed
 from flows.settings import Settings
@@ -36,13 +36,13 @@ class Judged:
     report: Report
 
 
-@flow(name="judging", flow_run_name="{spec}")
+@flow(name="judging", flow_run_name=showing.named)
 def judging(spec: str) -> Judged:
     """From the data of several models to the judge that `spec` names."""
     settings = Settings().apply()
     path = Path(spec)
     judge = load_judge(path)
-    with sole("retrain", judge.name, settings):
+    with sole("retrain", judge.name, settings), showing.shown(judge.name):
         bury_rivals("judging", "spec", spec)
         return line(judge, path, settings)
 
@@ -65,7 +65,7 @@ def line(judge: Judge, path: Path, settings: Settings) -> Judged:
     live = settings.folder("live", judge.name)
     rival = registry.fetch(judge.name, champion.version, live, settings.signer) if champion else None
     report = step("score the judge", assess.assess)(trained, pairs, judge, rival, work)
-    create_markdown_artifact((report.path / "report.md").read_text(), key=f"report-{judge.name}")
+    showing.reported(judge.name, report)
     passed(report)
     scrubbed = told(corpora, prepared, pairs, work)
     candidate = Candidate(
@@ -84,6 +84,7 @@ def line(judge: Judge, path: Path, settings: Settings) -> Judged:
     )
     version = step("register", registry.register)(judge.name, candidate, settings.signing_key)
     registry.set_alias(judge.name, "champion", version.version)
+    showing.linked(version, registry, settings)
     return Judged(version, report)
 
 

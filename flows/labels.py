@@ -90,15 +90,17 @@ class Read:
 
     def __init__(self, name: str, settings: Settings) -> None:
         """Raises UserError: the model has no sampled answers. Transient: a database does not answer."""
+        from pipelines.registry import kept
         from pipelines.registry.labels import judged
         from pipelines.registry.queues import Queues
         from pipelines.rollout.store import Store
         from pipelines.rollout.verdicts import verdicts
 
-        self.name = name
+        self.name, self.settings = name, settings
         self.queues = Queues(settings.mlflow, name, settings.artifacts)
         self.waiting = self.queues.waiting()
         self.answered: Answered = judged(settings.mlflow, name, settings.artifacts)
+        self.kept = kept.read(kept.path_of(settings.workspace, name), self.answered.rows)  # of answers that are gone by age
         self.store = Store(settings.database)
         self.store.create()
         self.verdicts = verdicts(self.store, name)
@@ -110,26 +112,30 @@ class Read:
 
     def told(self, how: "How | None" = None) -> "list[Told]":
         """What the labels say, version by version."""
-        from pipelines.scoring.labels.labelled import left_of, tell
+        from pipelines.scoring.labels.labelled import Left, left_of, tell
 
         asked = self.waiting or self.answered.rows  # else there is nothing that a reviewer could have put away
         left = left_of(self.listed, self.waiting, self.answered.rows) if asked else []
-        return tell(self.name, self.answered.rows, left, self.verdicts, how)
+        put = [Left(*each) for each in self.kept.left]
+        return tell(self.name, [*self.answered.rows, *self.kept.rows], [*left, *put], self.verdicts, how)
 
     def fill(self, size: int, version: str = "") -> dict[str, dict[str, int]]:
         """Put answers into the queue until `size` wait, half of each version; version -> stratum -> how many were put."""
         from collections import Counter
 
+        from flows.samples import strangeness
         from pipelines.scoring.labels.asked import ask
+        from pipelines.scoring.labels.strata import chances
 
+        strange = strangeness(self.listed, self.name, self.settings)
         found: dict[str, dict[str, int]] = {}
         told = {each.version: each for each in self.told()}
         versions = [version] if version else self._served()
         for number, each in enumerate(versions):
             part = size // len(versions) + (number < size % len(versions))
             sides = (told[each].flagged, told[each].passed) if each in told else None
-            asked = ask(self.listed, self.waiting, sides, part, each)
-            self.queues.ask(asked)
+            asked = ask(self.listed, self.waiting, sides, part, each, strange)
+            self.queues.ask(asked, chances(self.listed, asked, each, strange))
             found[each] = dict(sorted(Counter(name for names in asked.values() for name in names).items()))
         return found
 
@@ -162,12 +168,13 @@ def keep(name: str, told: "Sequence[Told]", answered: "Answered", settings: Sett
 def write_rows(rows: "Sequence[Judged]", told: "Sequence[Told]", path: Path) -> None:
     """The labels: scrubbed texts, reviewers by number.
 
-    `weight` says for how many answers of its version a label stands; null where it was sought out, not drawn by its verdict.
+    `weight` says for how many answers of its version a label stands in the corrected rate; null where it was sought out, not
+    drawn by its verdict. `chance` is the probability with which such an answer is labelled, whatever it was drawn by.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
-    from pipelines.scoring.labels.asked import stratum_of
+    from pipelines.scoring.labels.strata import stratum_of
 
     weights = {(each.version, name): side.weight for each in told for name, side in each.strata}
     numbers = {reviewer: number for number, reviewer in enumerate(sorted({row.reviewer for row in rows}))}
@@ -176,6 +183,7 @@ def write_rows(rows: "Sequence[Judged]", told: "Sequence[Told]", path: Path) -> 
             "item": row.item, "version": row.version, "source": row.source, "output": row.output, "verdict": row.verdict,
             "answer": row.answer, "span": row.span, "reviewer": numbers[row.reviewer], "at": row.at,
             "weight": weights.get((row.version, of)) if row.verdict is not None and of in row.drawn else None,
+            "chance": row.chance,
         }
         for row, of in ((row, stratum_of(bool(row.verdict))) for row in rows)
     ]  # fmt: skip
@@ -183,7 +191,7 @@ def write_rows(rows: "Sequence[Judged]", told: "Sequence[Told]", path: Path) -> 
         [
             ("item", pa.string()), ("version", pa.string()), ("source", pa.string()), ("output", pa.string()),
             ("verdict", pa.bool_()), ("answer", pa.string()), ("span", pa.string()), ("reviewer", pa.int32()),
-            ("at", pa.float64()), ("weight", pa.float64()),
+            ("at", pa.float64()), ("weight", pa.float64()), ("chance", pa.float64()),
         ]
     )  # fmt: skip
     fresh = path.with_name(f".{os.getpid()}.{path.name}")

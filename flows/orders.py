@@ -36,7 +36,7 @@ def status(name: Name, as_json: Json = False) -> None:
     from rich.console import Group
     from rich.text import Text
 
-    from flows import labelling
+    from flows import cost, labelling
     from pipelines.rollout import status as rollout_status
     from pipelines.rollout.store import Store
 
@@ -45,8 +45,10 @@ def status(name: Name, as_json: Json = False) -> None:
     store = Store(settings.database)
     store.create()
     now = time.time()
-    found = {**rollout_status.status(store, spec, now), "labels": labelling.last_told(spec.name, settings)}
-    report(found, as_json, Group(rollout_status.render(found), *map(Text, labelling.summary(spec.name, settings, now))))
+    told = {"labels": labelling.last_told(spec.name, settings), "cost": cost.last(spec.name, settings)}
+    found = {**rollout_status.status(store, spec, now), **told}
+    said = [*labelling.summary(spec.name, settings, now), *cost.summary(spec.name, settings, now)]
+    report(found, as_json, Group(rollout_status.render(found), *map(Text, said)))
 
 
 def rollback(name: Name, why: Why = "", as_json: Json = False) -> None:

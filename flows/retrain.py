@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 
-from flows import judges, labels, planting, preferring, receipt, teaching
+from flows import deployments, judges, labels, planting, preferring, receipt, showing, teaching
 from flows.alone import base_alone
 from flows.prepare import prepare
 from flows.rollout import Watched, watch
@@ -49,23 +48,28 @@ class Retrained:
     watched: Watched | None
 
 
-@flow(name="retrain", flow_run_name="{spec}")
-def retrain(spec: str) -> Retrained | None:
-    """From raw data to a version in production; None when neither source nor spec nor code changed since the last time."""
+@flow(name="retrain", flow_run_name=showing.named)
+def retrain(spec: str, why: str = "") -> Retrained | None:
+    """From raw data to a version in production; None when neither source nor spec nor code changed since the last time.
+
+    `why` is the reason of whoever started it (flows/watch.py): it stands on the run and on the version.
+    """
     settings = Settings().apply()
     path = Path(spec)
     model = load(path)
-    with sole("retrain", model.name, settings):
+    with sole("retrain", model.name, settings), showing.shown(model.name):
         bury_rivals("retrain", "spec", spec)
         store = Store(settings.database)
         store.create()
         key = receipt.key(model, path, settings)
-        if receipt.find(model, key, settings) and store.open_rollout(model.name) is None:
+        done = receipt.find(model, key, settings)
+        if done and store.open_rollout(model.name) is None:
+            showing.nothing_to_do(model.name, done.version)
             return None
-        return line(model, path, key, store, settings)
+        return line(model, path, key, store, settings, why)
 
 
-def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> Retrained:
+def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings, why: str = "") -> Retrained:
     """Every arrow of the picture, in order."""
     work = settings.folder("work", spec.name)
     registry = Registry(settings.mlflow, settings.artifacts)
@@ -82,7 +86,8 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     start = base.resolve(spec.training.base, path.parent, lambda: in_production)
     tokens = step("encode", encode.encode)(taught.pairs, spec.tokens, placeholders(spec.privacy), start, work)
     page = step("draw the data page", dataset.draw_page)(clean, pairs, tokens, work)
-    weights = step("train", fit.fit)(tokens, spec.training, start, work, measured_by(spec.scoring.metric))
+    with showing.training(spec.name, spec.training.steps, work):
+        weights = step("train", fit.fit)(tokens, spec.training, start, work, measured_by(spec.scoring.metric))
     weights = preferring.preferred(spec, weights, tokens, preferences, settings)
     make = step("export", export.export)
     exported = make(weights, spec.serving.quantisation, work, clean.path / "policy", spec.serving.decoding)
@@ -95,7 +100,7 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
     alone = base_alone(spec, tokens, start, work)
     labelled = labels.known(spec, champion.version if champion else None, settings)
     report = judged(exported, pairs, in_production, *told, planted=planted, base=alone, labelled=labelled, judge=judge)
-    create_markdown_artifact((report.path / "report.md").read_text(), key=f"report-{spec.name}")
+    showing.scored(spec.name, report)
     passed(report)
     candidate = Candidate(
         key=artifact.digest(exported, pairs, spec),
@@ -108,11 +113,13 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings) -> 
         weights=weights,
         privacy=json.loads((clean.path / "policy" / "privacy.json").read_text()),
         decoding=spec.serving.decoding.model_dump(mode="json"),
-        lineage=replace(lineage_of(spec, path, pointer, settings), teacher=taught.teacher),
+        lineage=replace(lineage_of(spec, path, pointer, settings), teacher=taught.teacher, why=why),
     )
     version = step("register", registry.register)(spec.name, candidate, settings.signing_key)
     shutil.copyfile(path, work / "spec.yaml")
-    controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
+    rollout = controller.open(store, spec.name, version.version, champion.version if champion else None, time.time())
+    showing.linked(version, registry, settings, rollout)
+    deployments.pace(spec, rollout_open=True)
     receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)
     return Retrained(spec, version, clean, page, report, carried_on(spec, store, settings))
 

@@ -20,6 +20,7 @@ from typing import Any
 from flows import taking
 from flows.settings import Settings
 from pipelines.errors import Transient
+from pipelines.registry.forgotten import Forgotten
 from pipelines.registry.traces import Sampled, Traces
 from pipelines.serving import logs, split
 from pipelines.serving.pairs import Pair
@@ -28,7 +29,7 @@ HOUR = 3_600.0
 KNOWN = 10_000  # answers that a verdict or feedback may still join
 RETRY_SECONDS = 1.0
 FLUSH_SECONDS = 10.0
-OUTCOMES = ("kept", "joined", "dropped", "shed", "failed")
+OUTCOMES = ("kept", "joined", "dropped", "shed", "failed", "forgotten")
 SAID = frozenset({"rating", "correction", "comment"})
 GEN_AI = frozenset({"max_tokens", "temperature", "top_k", "top_p", "seed"})  # of a decoding, named so in gen_ai.request
 FULL = 0.5  # share of the hour's room up to which everything is kept
@@ -49,8 +50,11 @@ def room(used: int, per_hour: int) -> float:
 class Review:
     """A bounded queue of pairs and the loop that turns it into traces, at most `per_hour`."""
 
-    def __init__(self, name: str, registry: Callable[[], Traces], per_hour: int, limit: int) -> None:
+    def __init__(
+        self, name: str, registry: Callable[[], Traces], per_hour: int, limit: int, forgotten: Forgotten | None = None
+    ) -> None:
         self.name, self.per_hour, self.limit = name, per_hour, limit
+        self._forgotten = forgotten
         self._registry = registry
         self._traces: Traces | None = None
         self._queue: deque[tuple[Pair, float]] = deque()  # each with the room that it met
@@ -87,6 +91,9 @@ class Review:
                 self._arrived.clear()
                 continue
             pair, share = self._queue.popleft()
+            if self._forgotten is not None and pair.request in self._forgotten:
+                self._count(pair, "forgotten")  # somebody wants it gone: what comes late must not bring it back
+                continue
             try:
                 new = await asyncio.to_thread(self._write, pair, share)
                 self._count(pair, "kept" if new else "joined")
@@ -188,7 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logs.set_up("review", level=logging.WARNING)
     settings = Settings().apply()
     registry: tuple[str, str, Path] = (settings.mlflow, given.name, settings.artifacts)
-    taking.run(Review(given.name, lambda: Traces(*registry), given.per_hour, given.queue), given.port, given.parent)
+    forgotten = Forgotten(settings.workspace, given.name)
+    taking.run(Review(given.name, lambda: Traces(*registry), given.per_hour, given.queue, forgotten), given.port, given.parent)
 
 
 if __name__ == "__main__":

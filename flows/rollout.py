@@ -13,6 +13,7 @@ from typing import Any
 from prefect import flow
 from rich.console import Console
 
+from flows import deployments, showing
 from flows.serve import gateway, traffic
 from flows.settings import Settings, spec_of
 from flows.sole import Busy, sole
@@ -38,7 +39,7 @@ class Watched:
     traffic: dict[str, Any]
 
 
-@flow(name="rollout", retries=0)
+@flow(name="rollout", flow_run_name=showing.named, retries=0)
 def rollout(name: str) -> str:
     """The scheduled controller: without an open rollout, page a person who is needed; with one, tick to its very end."""
     settings = Settings().apply()
@@ -46,12 +47,23 @@ def rollout(name: str) -> str:
     store = Store(settings.database)
     store.create()
     try:
-        if controller.open_rollout(store, spec.name) is None:
+        found = controller.open_rollout(store, spec.name)
+        deployments.pace(spec, rollout_open=found is not None)
+        if found is None:
             _look(store, spec)
             return tick(spec, settings).summary if _due(store, spec.name) else "no rollout is open"
-        return watch(spec, settings, to_the_end=True).outcome.summary
+        return _watched(spec, settings)
     except Busy as busy:
         return str(busy)
+
+
+def _watched(spec: Spec, settings: Settings) -> str:
+    """To its very end; how it ended stands on the run's page."""
+    with showing.shown(spec.name):
+        summary = watch(spec, settings, to_the_end=True).outcome.summary
+        showing.said(spec.name, "rollout", summary)
+    deployments.tidy(spec)
+    return summary
 
 
 def _look(store: Store, spec: Spec) -> None:

@@ -1,6 +1,7 @@
 """A model's gateway: run one here, or attach to the one that runs, or own one for the length of a flow."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -62,7 +63,12 @@ def fetch(name: str, version: str, settings: Settings) -> Path:
     The registry is asked in a process of its own: MLflow would cost a gateway 400 MB that it never needs again.
     """
     live = settings.folder("live", name)
-    if artifact.existing(artifact.Export, live / version):
+    try:
+        artifact.verify(live / version)
+    except artifact.Corrupt as damage:
+        if (live / version).exists():  # an engine would refuse it, again and again
+            logging.getLogger("seqline.serving").error("version %s is fetched anew: %s", version, damage)
+    else:
         return live / version
     command = [sys.executable, "-m", "flows.cli", "fetch", name, version]
     done = subprocess.run(command, capture_output=True, text=True, env=settings.environment(), check=False)

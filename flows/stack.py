@@ -31,6 +31,7 @@ MARK = "SEQLINE_STACK"  # in the environment of all that a stack starts: its wor
 START_SECONDS = 240
 STOP_SECONDS = 30
 PREFECT_API = "http://127.0.0.1:4200/api"
+OVERVIEW = "http://127.0.0.1:8100"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def addresses(name: str, settings: Settings) -> list[Address]:
         Address("Prefect (flows, schedules)", "http://127.0.0.1:4200", "http://127.0.0.1:4200/api/health"),
         Address("MLflow (versions, approvals)", "http://127.0.0.1:5000", "http://127.0.0.1:5000/health"),
         Address("gateway (POST /v1/generate)", gateway, f"{gateway}/healthz"),
+        Address("status of all models", OVERVIEW, f"{OVERVIEW}/healthz"),
         *(Address(f"{what.capitalize()} ({SHOWS[what]})", url, f"{url}/-/ready") for what, url in observers),
     ]
 

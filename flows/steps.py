@@ -8,6 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 
+from flows import showing
 from pipelines.errors import Transient
 
 P = ParamSpec("P")
@@ -33,6 +34,9 @@ def step(name: str, work: Callable[P, R]) -> Callable[P, R]:
 
     def timed(*args: P.args, **kwargs: P.kwargs) -> R:
         console.print(f"{time.strftime('%H:%M:%S')} {name}")
-        return run(*args, **kwargs)
+        with showing.step(name) as made:
+            result = run(*args, **kwargs)
+            made(result)
+        return result
 
     return timed

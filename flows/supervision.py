@@ -8,6 +8,7 @@ import configparser
 import io
 import re
 import shlex
+import sys
 from collections.abc import Container
 from pathlib import Path
 
@@ -23,6 +24,9 @@ KEPT = {
     "stdout_logfile_backups": "2",
 }
 """http://supervisord.org/configuration.html#program-x-section-settings"""
+MEMBER = "SEQLINE_MEMBER"  # in the environment of a member and of all that it starts: its name
+FAMILIES = ("mlflow", "prefect")
+"""Their servers are children of the process that is kept: killed, it leaves them behind, with the port."""
 MISTAKEN = re.compile(r"exited: (\S+) \(exit status 2; ")
 
 
@@ -47,8 +51,10 @@ def configuration(procfile: str, workspace: Path, absent: Container[str] = ()) -
     for name, command in members(procfile).items():
         if name in absent:
             continue
-        run = f"sh -c {shlex.quote(f'exec {command}')}"
-        parser[f"program:{name}"] = _escaped({"command": run, "stdout_logfile": str(logs / f"{name}.log"), **KEPT})
+        left = f"{sys.executable} -m flows.leftovers; " if name in FAMILIES else ""
+        run = f"sh -c {shlex.quote(f'{left}exec {command}')}"
+        member = {"command": run, "stdout_logfile": str(logs / f"{name}.log"), "environment": f'{MEMBER}="{name}"', **KEPT}
+        parser[f"program:{name}"] = _escaped(member)
     text = io.StringIO()
     parser.write(text)
     return text.getvalue()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from flows import deployments
 from pipelines import spec
 
 ROOT = Path(__file__).parent.parent
@@ -85,20 +86,35 @@ def test_no_function_past_sixty_lines() -> None:
                 assert length <= 60, f"{path.name}: {node.name} has {length} lines"
 
 
+def crons(path: Path) -> dict[tuple[str, str], str]:
+    """{(entrypoint, deployment): cron line} that the spec at `path` asks for."""
+    if "\nkind: base\n" in path.read_text():
+        return {}  # made once, by a person
+    if "\nkind: judge\n" in path.read_text():
+        judge = spec.load_judge(path)
+        return {("flows.judging.judging", judge.name): judge.schedule}
+    model = spec.load(path)
+    kinds = {"retrain": "retrain", "rollout": "rollout", "watch": "watch", "retention": "retention", "auditing": "audit"}
+    return {(f"flows.{kind}.{kind}", model.name): getattr(model.schedule, key) for kind, key in kinds.items()}
+
+
 def test_the_deployments_are_those_of_the_specs() -> None:
-    content = YAML(typ="safe", pure=True).load((ROOT / "infra" / "prefect.yaml").read_text())
-    deployed = {(each["entrypoint"], each["name"]): each["schedules"][0]["cron"] for each in content["deployments"]}
-    wanted = {}
-    for path in (ROOT / "models").glob("*.yaml"):
-        if "\nkind: base\n" in path.read_text():
-            continue  # made once, by a person
-        if "\nkind: judge\n" in path.read_text():
-            judge = spec.load_judge(path)
-            wanted["flows.judging.judging", judge.name] = judge.schedule
-            continue
-        model = spec.load(path)
-        wanted["flows.retrain.retrain", model.name] = model.schedule.retrain
-        wanted["flows.rollout.rollout", model.name] = model.schedule.rollout
+    written = (ROOT / "infra" / "prefect.yaml").read_text()
+    assert written == deployments.written(ROOT), "run `python -m flows.deployments`"
+    content = YAML(typ="safe", pure=True).load(written)["deployments"]
+    deployed = {(each["entrypoint"], each["name"]): each["schedules"][0]["cron"] for each in content}
+    wanted = {key: cron for path in (ROOT / "models").glob("*.yaml") for key, cron in crons(path).items()}
     assert deployed == wanted
-    for each in content["deployments"]:
+    assert len(content) == len(wanted)
+    for each in content:
         assert each["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+        assert each["tags"] == [each["name"], each["entrypoint"].split(".")[1]]
+
+
+def test_every_deployment_names_a_flow_that_takes_its_parameters() -> None:
+    for each in deployments.deployments(ROOT):
+        place, _, name = each["entrypoint"].rpartition(".")
+        tree = ast.parse((ROOT / place.replace(".", "/")).with_suffix(".py").read_text())
+        (found,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+        assert any("flow(" in ast.unparse(decorator) for decorator in found.decorator_list), each["entrypoint"]
+        assert set(each["parameters"]) <= {argument.arg for argument in found.args.args}, each["entrypoint"]

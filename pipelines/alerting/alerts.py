@@ -7,9 +7,11 @@ uncorrected flags alert nobody (they only compare canary and champion): quality 
 
 from typing import Any
 
+from prometheus_client.utils import floatToGoString
+
 from pipelines.alerting.objectives import EVERY, promised, target
 from pipelines.alerting.objectives import group as objectives
-from pipelines.alerting.windows import Rule, seconds
+from pipelines.alerting.windows import BY_VERSION, Rule, seconds
 from pipelines.spec import Spec
 
 PAGES = (("1h", "5m", 0.02), ("6h", "30m", 0.05))  # long window, short window, share of the budget spent in the long one
@@ -20,10 +22,14 @@ SEED_BURN, SEED_FOR = 4, "30m"  # "burn > 4x for 30 minutes", as pipelines/rollo
 MAJOR = 0.05  # share of a version's answers that fail in a major regression,
 TIMES = 4  # and how many times oftener than the other versions' do
 FEWEST_ANSWERS = 50  # in five minutes, for a 99th percentile
+SLOWEST = 0.01  # share of answers above the 99th percentile
+FAILING = 0.05  # share of all that is asked that is answered 5xx, whether or not a version was asked
 NEAR_CAP = 0.8  # of the cap: from there on the gateway gives up beams
 DIP = 1.5  # times the share of the last three days
 FEWEST_DOUBTS = 20  # in six hours
 FEWEST_DISLIKES = 5  # in six hours
+BACKLOG, WAITED = 50, "2d"  # answers that wait for labels, and for how long something has
+STALE_DAYS, STALE_MONTHLY_DAYS = 15, 63  # two retrains missed, where they are scheduled by the week or oftener; by the month
 KNOWN = "3d"  # a gateway that answered since then is missed when it is away
 PAGE, TICKET = "page", "ticket"
 OPS, ML = "ops", "ml"
@@ -34,10 +40,13 @@ def rules(spec: Spec, every: int = EVERY) -> dict[str, Any]:
     """The content of a model's rule file: its objectives, evaluated `every` so many seconds, and its alerts."""
     found = []
     for sli, objective in promised(spec).items():
-        found += [_below(spec, sli, objective), _over(spec, sli), _slow(spec, sli, objective)]
-    found += [_p99(spec), _regression(spec), _down(spec), _lost(spec), _doubted(spec), _disliked(spec)]
+        found += [_below(spec, sli, objective), _over(spec, sli, objective), _slow(spec, sli, objective)]
+    found += [_p99(spec), _regression(spec), _failing(spec), _down(spec), _lost(spec), _doubted(spec), _disliked(spec)]
+    found += [_drifted(spec), _backlog(spec), _stale(spec)]
     if cap := spec.serving.cost.cap_per_hour:
         found.append(_cost(spec, cap))
+    if budget := spec.serving.cost.budget_per_month:
+        found.append(_month(spec, budget))
     return {"groups": [objectives(spec, every), {"name": f"{spec.name}-alerts", "rules": found}]}
 
 
@@ -69,18 +78,25 @@ def _slow(spec: Spec, sli: str, objective: float) -> Rule:
     return _alert("BudgetBurnsSlowly", _burning(spec, sli, objective, TICKETS), TICKET, TEAM[sli], said, sli=sli)
 
 
-def _over(spec: Spec, sli: str) -> Rule:
-    expr = f"seqline:burn:rate5m{_chosen(spec, sli)} > {SEED_BURN}"
-    said = f"{sli} of {{{{ $labels.model }}}} ({{{{ $labels.region }}}}) burns over {SEED_BURN} times its budget for {SEED_FOR}"
+def _over(spec: Spec, sli: str, objective: float) -> Rule:
+    """Below an objective of 80 % a burn of 4 is nearly all bad or more: what can be reached pages there."""
+    over = min(SEED_BURN, REACHABLE / (1 - objective))
+    expr = f"seqline:burn:rate5m{_chosen(spec, sli)} > {over:.4g}"
+    said = f"{sli} of {{{{ $labels.model }}}} ({{{{ $labels.region }}}}) burns over {over:.3g} times its budget for {SEED_FOR}"
     return _alert(f"BurnOver{SEED_BURN}x", expr, PAGE, TEAM[sli], said, wait=SEED_FOR, sli=sli)
 
 
 def _p99(spec: Spec) -> Rule:
-    chosen = _chosen(spec)
-    many = f"seqline:answers:rate5m{chosen} * {seconds('5m')} >= {FEWEST_ANSWERS}"
-    expr = f"seqline:latency_seconds:p99_5m{chosen} > {target(spec):g} and {many}"
-    said = "p99 of {{ $labels.model }} version {{ $labels.version }} is {{ $value | humanizeDuration }}"
-    return _alert("LatencyP99Breach", expr, PAGE, OPS, f"{said}, promised {target(spec):g} s", wait="5m")
+    """The promised latency is an edge of the histogram's buckets, so that the share above it is exact, however long it is."""
+    chosen, by = _chosen(spec), f"sum by ({BY_VERSION})"
+    bound = floatToGoString(target(spec))  # type: ignore[no-untyped-call]
+    edge = f'{{model="{spec.name}", le="{bound}"}}'
+    within = f"{by} (rate(seqline_latency_seconds_bucket{edge}[5m]))"
+    answers = f"seqline:answers:rate5m{chosen}"
+    expr = f"1 - {within} / ({answers} > 0) > {SLOWEST:g} and {answers} * {seconds('5m')} >= {FEWEST_ANSWERS}"
+    said = "p99 of {{ $labels.model }} version {{ $labels.version }} is above the promised"
+    slow = "{{ $value | humanizePercentage }} of its answers take longer"
+    return _alert("LatencyP99Breach", expr, PAGE, OPS, f"{said} {target(spec):g} s: {slow}", wait="5m")
 
 
 def _regression(spec: Spec) -> Rule:
@@ -98,6 +114,17 @@ def _regression(spec: Spec) -> Rule:
     )
     said = "version {{ $labels.version }} of {{ $labels.model }} fails {{ $value | humanizePercentage }} of its requests"
     return _alert("VersionErrorRegression", expr, PAGE, ML, f"{said}, the others far fewer", wait="1m")
+
+
+def _failing(spec: Spec) -> Rule:
+    """What no version is blamed for: there is none, the keys' or the rollout's database is away, something broke."""
+    chosen, by = _chosen(spec), "sum by (model, region)"
+    bad = f'{by} (rate(seqline_refused_total{{model="{spec.name}", status=~"5.."}}[5m]))'
+    refused = f"{by} (rate(seqline_refused_total{chosen}[5m]))"
+    answered = f'{by} (rate(seqline_requests_total{{model="{spec.name}", outcome=~"answered|cached"}}[5m]))'
+    expr = f"{bad} / (({answered} or 0 * {refused}) + {refused}) > {FAILING:g} and {bad} * {seconds('5m')} >= {FEWEST_BAD}"
+    said = "{{ $labels.model }} ({{ $labels.region }}) answers {{ $value | humanizePercentage }} of what it is asked with 5xx"
+    return _alert("ServerErrors", expr, PAGE, OPS, said, wait="1m")
 
 
 def _down(spec: Spec) -> Rule:
@@ -137,6 +164,32 @@ def _cost(spec: Spec, cap: float) -> Rule:
     expr = f"sum by (model, region, currency) (seqline_spend{_chosen(spec)}) > {NEAR_CAP * cap:g}"
     said = "{{ $labels.model }} spent {{ $value | humanize }} {{ $labels.currency }} in an hour"
     return _alert("CostNearCap", expr, TICKET, OPS, f"{said}, of {cap:g}", wait="5m")
+
+
+def _month(spec: Spec, budget: float) -> Rule:
+    expr = f"seqline_month_forecast{_chosen(spec)} > {budget:g}"
+    said = "{{ $labels.model }} is forecast to cost {{ $value | humanize }} {{ $labels.currency }} this month"
+    return _alert("MonthOverBudget", expr, TICKET, OPS, f"{said}, its budget is {budget:g}", wait="5m")
+
+
+def _drifted(spec: Spec) -> Rule:
+    said = "the traffic of {{ $labels.model }} no longer looks like what version {{ $labels.version }} was trained on"
+    return _alert("TrafficDrifted", f"seqline_drifted{_chosen(spec)} == 1", TICKET, ML, said, wait="5m")
+
+
+def _backlog(spec: Spec) -> Rule:
+    expr = f"seqline_labels_waiting{_chosen(spec)} >= {BACKLOG} and seqline_labels_waiting{_chosen(spec)} offset {WAITED} > 0"
+    said = f"{{{{ $value }}}} answers of {{{{ $labels.model }}}} wait for people's labels, some for over {WAITED}"
+    return _alert("LabelBacklog", expr, TICKET, ML, said, wait="5m")
+
+
+def _stale(spec: Spec) -> Rule:
+    """The source's index is read by each retrain, which ends at once when nothing in it changed."""
+    _, _, day, month, _ = spec.schedule.retrain.split()
+    days = STALE_DAYS if (day, month) == ("*", "*") else STALE_MONTHLY_DAYS
+    expr = f"time() - seqline_source_read_timestamp_seconds{_chosen(spec)} > {days * seconds('1d')}"
+    said = "nothing has read the source of {{ $labels.model }} for {{ $value | humanizeDuration }}"
+    return _alert("StaleIndex", expr, TICKET, OPS, said, wait="5m")
 
 
 def _chosen(spec: Spec, sli: str | None = None) -> str:

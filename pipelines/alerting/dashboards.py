@@ -1,7 +1,7 @@
 """Three dashboards: for who pays (executive), for who is on call, for who looks for the cause (debug).
 
-There is no panel without a metric behind it: GPUs, drift and the queue of labels have none here yet. Traces, with scrubbed
-inputs and outputs, are MLflow's, and linked.
+There is no panel without a metric behind it: the gateway's, the status page's (drift, labels, cost), a GPU exporter's. Traces,
+with scrubbed inputs and outputs, are MLflow's, and linked.
 """
 
 from pipelines.alerting.panels import Shown, dashboard
@@ -13,6 +13,8 @@ BY_VERSION = "model, version, region"
 VERSION = "{{model}} {{version}} {{region}}"
 MODEL = "{{model}} {{region}}"
 SLI = "{{model}} {{sli}} {{region}}"
+# NVIDIA's dcgm-exporter, or nvidia_gpu_exporter (nvidia-smi): whichever is scraped (`python -m flows.infra --gpus ADDRESS`)
+GPU = 'DCGM_FI_DEV_GPU_UTIL{region=~"$region"} / 100 or nvidia_smi_utilization_gpu_ratio{region=~"$region"}'
 LINKS = {
     "Traces (scrubbed): slow, doubted, sampled": "${mlflow}/#/experiments",
     "Versions and approvals": "${mlflow}/#/models",
@@ -35,6 +37,9 @@ def executive() -> list[Shown]:
     spend = f"sum by (model, region, currency) (seqline_spend{{{M}}})"
     asked = f"sum by (model, region) (increase(seqline_requests_total{{{M}}}[1h]))"
     answers = f"1 - {bad} / {events}"
+    month = {
+        f"{{{{model}}}} {what} {{{{currency}}}}": f"seqline_month_{what}{{{M}}}" for what in ("spent", "forecast", "budget")
+    }
     return [
         Shown("Availability, three days", {MODEL: answers % ("3d", "3d")}, "percentunit", now=True),
         Shown("Budget left", {SLI: f"seqline:budget:left{{{M}}}"}, "percentunit", "Of the SLO's window", now=True),
@@ -54,6 +59,13 @@ def executive() -> list[Shown]:
             "Six hours; leaks, loops, echoes, lengths, numbers and the spec's own patterns",
         ),
         Shown("Quality: ratings that are good", {VERSION: f"1 - seqline:disliked:ratio_rate6h{{{M}}}"}, "percentunit"),
+        Shown("This month's cost", month, text="Serving and retrains, so far and as forecast: `seqline cost NAME`"),
+        Shown(
+            "Cost of 1,000 requests by version and decoding",
+            {"{{model}} {{version}} {{decoding}} {{currency}}": f"seqline_cost_per_1000{{{M}}}"},
+            text="Of the last seven days: `seqline cost NAME`",
+        ),
+        Shown("Last retrain's cost", {"{{model}} {{currency}}": f"seqline_retrain_cost{{{M}}}"}),
     ]
 
 
@@ -79,6 +91,13 @@ def on_call() -> list[Shown]:
         Shown("Refused a second", {"{{model}} {{status}}": f"sum by (model, status) (rate(seqline_refused_total{{{M}}}[5m]))"}),
         Shown("Given less", {"{{model}} {{what}}": f"sum by (model, what) (rate(seqline_degraded_total{{{M}}}[5m]))"}),
         Shown("Spend of the last hour", {"{{model}} {{currency}}": f"seqline_spend{{{M}}}"}),
+        Shown(
+            "GPU utilisation",
+            {"{{instance}} {{gpu}}{{uuid}}": GPU},
+            "percentunit",
+            "Empty without a GPU whose exporter is scraped: `python -m flows.infra --gpus ADDRESS`",
+            bounds=(0.0, 1.0),
+        ),
     ]
 
 
@@ -106,6 +125,14 @@ def debug() -> list[Shown]:
             {f"{VERSION} {w}": f"seqline:doubted:ratio_rate{w}{{{M}}}" for w in ("6h", "3d")},
         ),
         Shown("Generation of the route", {MODEL: f"seqline_route_generation{{{M}}}"}),
+        Shown(
+            "Drifted",
+            {VERSION: f"seqline_drifted{{{M}}}"},
+            text="1: the traffic no longer looks like the training data; what moved: `seqline drift NAME`",
+            bounds=(0.0, 1.0),
+        ),
+        Shown("Answers that wait for labels", {MODEL: f"seqline_labels_waiting{{{M}}}"}),
+        Shown("Age of what was read of the source", {MODEL: f"time() - seqline_source_read_timestamp_seconds{{{M}}}"}, "s"),
     ]
 
 

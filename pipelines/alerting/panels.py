@@ -22,6 +22,7 @@ from grafana_foundation_sdk.models.common import BigValueGraphMode, LegendDispla
 from grafana_foundation_sdk.models.dashboard import DashboardLinkType, DataSourceRef, VariableRefresh
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${source}")
+NOTHING = "none so far"  # of counters that begin with the first error, hit or rating, Prometheus knows nothing before it
 WIDE, NARROW, HIGH = 8, 6, 8  # of a grid 24 wide
 
 
@@ -40,7 +41,7 @@ class Shown:
     def panel(self) -> Stat | Timeseries:
         """As the SDK's builder."""
         built: Stat | Timeseries = _value() if self.now else _curve()
-        built = built.title(self.title).description(self.text).unit(self.unit).datasource(SOURCE)
+        built = built.title(self.title).description(self.text).unit(self.unit).datasource(SOURCE).no_value(NOTHING)
         built = built.span(NARROW if self.now else WIDE).height(HIGH)
         if self.bounds:
             built = built.min(self.bounds[0]).max(self.bounds[1])

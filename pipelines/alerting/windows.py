@@ -54,28 +54,24 @@ def _latency() -> list[Rule]:
 def _doubt() -> list[Rule]:
     """What a filter doubts and what senders dislike. Filters look at mirrored answers, too, so those are in both parts."""
     found = []
+    by_model = "sum by (model, region)"
     for window in ("6h", "3d"):
         hits = f'sum by ({BY_VERSION}) (rate(seqline_guard_hits_total{{filter!="input_patterns"}}[{window}]))'
         answers = f'rate({{__name__=~"seqline_(requests|mirrors)_total", outcome="answered"}}[{window}])'
         disliked = f'sum by ({BY_VERSION}) (rate(seqline_feedback_total{{rating="bad"}}[{window}]))'
-        rated = f'sum by ({BY_VERSION}) (rate(seqline_feedback_total{{rating=~"good|bad"}}[{window}]))'
-        found += [
-            _rule(f"seqline:doubted:rate{window}", hits),
-            _rule(
-                f"seqline:doubted:ratio_rate{window}", f"seqline:doubted:rate{window} / (sum by ({BY_VERSION}) ({answers}) > 0)"
-            ),
-            _rule(f"seqline:disliked:rate{window}", disliked),
-            _rule(f"seqline:disliked:ratio_rate{window}", f"seqline:disliked:rate{window} / ({rated} > 0)"),
-            # of all versions: one that is bad from its first day differs from these, not from itself
-            _rule(
-                f"seqline:doubted:model_ratio_rate{window}",
-                f"sum by (model, region) (seqline:doubted:rate{window}) / (sum by (model, region) ({answers}) > 0)",
-            ),
-            _rule(
-                f"seqline:disliked:model_ratio_rate{window}",
-                f"sum by (model, region) (seqline:disliked:rate{window}) / (sum by (model, region) ({rated}) > 0)",
-            ),
-        ]
+        rated = f'rate(seqline_feedback_total{{rating=~"good|bad"}}[{window}])'
+        for what, some, of in (("doubted", hits, answers), ("disliked", disliked, rated)):
+            every = f"sum by ({BY_VERSION}) ({of})"
+            # a filter that never doubted has no series: that is none of the answers, not an unknown share
+            found += [
+                _rule(f"seqline:{what}:rate{window}", f"{some} or 0 * {every}"),
+                _rule(f"seqline:{what}:ratio_rate{window}", f"seqline:{what}:rate{window} / ({every} > 0)"),
+                # of all versions: one that is bad from its first day differs from these, not from itself
+                _rule(
+                    f"seqline:{what}:model_ratio_rate{window}",
+                    f"{by_model} (seqline:{what}:rate{window}) / ({by_model} ({of}) > 0)",
+                ),
+            ]
     return found
 
 

@@ -1,7 +1,8 @@
 """Which traffic one look at a drift rests on, so that looking at any hour keeps the promise of one false alarm in 100 months.
 
 A test begins every HALF_DAYS and is asked from then on until it is two such halves old; what is said comes from the one that
-is in its second half. At most three tests thus speak in any 30 days, and ALPHA for each makes 0.9 %.
+is in its second half. At most three tests thus speak in any 30 days, and ALPHA for each makes 0.9 %. A promotion begins one
+more, since the new champion has a reference of its own and what came before it tells nothing of that: 0.3 % for each.
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,9 @@ HALF_DAYS = 15
 DAY = 86_400.0  # seconds
 
 
-def since(now: float) -> float:
-    """When the test began that speaks at `now`: both in seconds since the epoch."""
-    return max(0.0, (now // (HALF_DAYS * DAY) - 1) * HALF_DAYS * DAY)
+def since(now: float, promoted: float = 0.0) -> float:
+    """When the test began that speaks at `now`, not before the champion was `promoted`: all in seconds since the epoch."""
+    return max(promoted, (now // (HALF_DAYS * DAY) - 1) * HALF_DAYS * DAY)
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,9 @@ choice costs nothing: epsilon is that of all steps)."""
 def summary(task: str, facts: Facts, lineage: Lineage) -> str:
     """A version's page in the MLflow UI before any rollout: scores, gate, origin; at most a few dozen lines."""
     state = " (with uncommitted changes)" if lineage.dirty else ""
+    why = f"Retrained because of {lineage.why}.\n\n" if lineage.why else ""
     return f"""\
-{task.capitalize()}, scored on {facts.scores.get("n", "?")} held-out pairs by {facts.scores.get("metric", "?")}.
+{why}{task.capitalize()}, scored on {facts.scores.get("n", "?")} held-out pairs by {facts.scores.get("metric", "?")}.
 
 {scores_table(facts.scores)}
 

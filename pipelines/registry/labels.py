@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pipelines.registry.connect import Connection, asking
-from pipelines.registry.traces import DRAWN, VERDICT, VERDICT_WEIGHT
+from pipelines.registry.traces import CHANCE, DRAWN, VERDICT, VERDICT_WEIGHT, WEIGHT
 
 if TYPE_CHECKING:
     from mlflow.entities import Assessment, Trace
@@ -39,7 +39,8 @@ class Judged:
 
     `verdict` is whether the judge had flagged it, None where it gave no verdict. `drawn` names the strata that the answer was
     drawn by; `weight` is for how many answers with that verdict its trace stands (queues.Listed). `span` is a part of `output`
-    that the reviewer found unsupported, empty where none was named.
+    that the reviewer found unsupported, empty where none was named. `chance` is the probability with which any answer like
+    it, sampled or not, is labelled; None where it was labelled without being drawn.
     """
 
     item: str
@@ -53,6 +54,7 @@ class Judged:
     at: float
     span: str = ""
     drawn: frozenset[str] = frozenset()
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,11 @@ class Labels(Connection):
         corrections = []
         for trace in self._traces(name, f"expectation.{EXPECTED} IS NOT NULL"):
             expected = trace.search_assessments(EXPECTED, type="expectation")
-            text = _text(trace.data.request, SOURCES)
+            text = text_of(trace.data.request, SOURCES)
             if expected and text is not None:
                 latest: Any = max(expected, key=_when)
                 if isinstance(latest.value, str):
-                    corrections.append(Correction(text, latest.value, _text(trace.data.response, ANSWERS)))
+                    corrections.append(Correction(text, latest.value, text_of(trace.data.response, ANSWERS)))
         return corrections
 
     @asking
@@ -125,7 +127,7 @@ def judged(uri: str, name: str, artifacts: Path | None = None) -> Answered:
 def _answers(trace: "Trace") -> tuple[list[Judged], list[str]]:
     """What each reviewer last said of a trace, and what cannot be read. A line never holds a text: it may be anybody's."""
     item = trace.info.trace_id
-    source, output = _text(trace.data.request, SOURCES), _text(trace.data.response, ANSWERS)
+    source, output = text_of(trace.data.request, SOURCES), text_of(trace.data.response, ANSWERS)
     if source is None or output is None:
         return [], [f"label on {item}: the trace holds no source and output to label: remove it from the queue"]
     rows, malformed = [], []
@@ -144,6 +146,7 @@ def _answers(trace: "Trace") -> tuple[list[Judged], list[str]]:
                 verdict={"flagged": True, "passed": False}.get(tags.get(VERDICT, "")), answer=said.value,
                 weight=float(tags.get(VERDICT_WEIGHT, "1")), reviewer=reviewer, at=_when(said) / 1000, span=span,
                 drawn=frozenset(each for each in tags.get(DRAWN, "").split(",") if each),
+                chance=float(tags[CHANCE]) / float(tags.get(WEIGHT, "1")) if CHANCE in tags else None,
             )
         )  # fmt: skip
     return rows, malformed
@@ -182,7 +185,7 @@ def _when(assessment: "Assessment") -> int:
     return assessment.last_update_time_ms or assessment.create_time_ms or 0
 
 
-def _text(content: Any, names: tuple[str, ...]) -> str | None:
+def text_of(content: Any, names: tuple[str, ...]) -> str | None:
     """What the root span was asked, or said: a text, or the one of these `names` (or the only one) in an object."""
     if isinstance(content, str):
         try:

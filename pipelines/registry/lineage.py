@@ -12,8 +12,8 @@ from pipelines.errors import SeqlineError, UserError
 from pipelines.registry import package
 from pipelines.registry.approval import ACCEPTED, APPROVER, EVIDENCE, verdict_of
 from pipelines.registry.connect import asking
-from pipelines.registry.records import PRODUCTION, Entry, Version
-from pipelines.registry.versions import MANIFEST, MODEL, SIGNER, Versions
+from pipelines.registry.records import PRODUCTION, Entry, Made, Version
+from pipelines.registry.versions import MANIFEST, MODEL, SIGNER, WHY, Versions
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -65,6 +65,20 @@ class Memory(Versions):
             for made in found
             if made.tags.get("seqline.data_md5") and not made.name.endswith(PRODUCTION)
         ]
+
+    @asking
+    def made(self, name: str) -> list[Made]:
+        """Every version of `name`, the oldest first: when it was made, and why a watch had it made."""
+        return [
+            Made(str(each.version), each.run_id or "", each.creation_timestamp / 1000, each.tags.get(WHY, ""))
+            for each in self._search(f"name = '{name}'")
+        ]
+
+    @asking
+    def scores(self, run_id: str) -> dict[str, Any]:
+        """The scores.json of the version that the run made; empty where it is gone."""
+        text = self.text(run_id, f"{MODEL}/report/scores.json")
+        return dict(json.loads(text)) if text else {}
 
     @asking
     def lineage(self, name: str, which: str = "champion") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import UserError
 from pipelines.registry.connect import Connection, asking
 from pipelines.registry.labels import ANSWER_NAMES, EXPECTED, PAGE, QUESTION, SPAN
-from pipelines.registry.traces import DRAWN, VERDICT, VERDICT_WEIGHT
+from pipelines.registry.traces import CHANCE, DRAWN, FLAGS, SUPPORT, VERDICT, VERDICT_WEIGHT, WEIGHT
 
 if TYPE_CHECKING:
     from mlflow.entities import TraceInfo
@@ -32,7 +32,9 @@ class Listed:
 
     `flagged` is the judge's verdict, None where it gave none. `weight` says for how many answers with that verdict the trace
     stands (one over the probability with which such an answer is among the traces, up to a factor that all of a verdict share);
-    `drawn` names the strata that it was drawn by so far, `feedback` is what its sender said, as a tag.
+    `drawn` names the strata that it was drawn by so far, `feedback` is what its sender said, as a tag. Of all answers, judged
+    or not, the trace stands for `sampled`; where it was drawn, it was with probability `chance`. `support` is the judge's (1:
+    the source holds all), `flags` are the filters'. `source` and `output` are as long as MLflow's list shows them.
     """
 
     trace: str
@@ -45,6 +47,11 @@ class Listed:
     weight: float = 1.0
     feedback: str = ""
     drawn: frozenset[str] = frozenset()
+    output: str = ""
+    sampled: float = 1.0
+    chance: float | None = None
+    support: float | None = None
+    flags: frozenset[str] = frozenset()
 
 
 class Queues(Connection):
@@ -59,7 +66,7 @@ class Queues(Connection):
     @asking
     def listed(self) -> list[Listed]:
         """Every sampled answer that was written whole, the oldest first."""
-        return sorted((_listed(info) for info in self._infos() if _sampled(info)), key=lambda each: (each.at, each.trace))
+        return sorted((listed_of(info) for info in self._infos() if sampled(info)), key=lambda each: (each.at, each.trace))
 
     @asking
     def waiting(self) -> frozenset[str]:
@@ -77,11 +84,14 @@ class Queues(Connection):
                 return frozenset(found)
 
     @asking
-    def ask(self, strata: Mapping[str, Iterable[str]]) -> None:
+    def ask(self, strata: Mapping[str, Iterable[str]], chances: Mapping[str, float] | None = None) -> None:
         """Put each trace of `strata` (trace -> all the strata it is drawn by) into the queue, and say on it how it was drawn.
 
-        The tag comes first: a trace that waits without it would be labelled and not counted.
+        `chances` are the probabilities of these, and of drawn ones whose probability rose. The tags come first: a trace that
+        waits without them would be labelled and not counted.
         """
+        for trace, chance in (chances or {}).items():
+            self.client.set_trace_tag(trace, CHANCE, repr(chance))
         for trace, names in strata.items():
             self.client.set_trace_tag(trace, DRAWN, ",".join(sorted(names)))
         if strata:
@@ -156,14 +166,15 @@ def _missing(look: Any) -> Any:
         raise
 
 
-def _sampled(info: "TraceInfo") -> bool:
+def sampled(info: "TraceInfo") -> bool:
     """Whether review wrote it, to the end."""
     from mlflow.tracing.constant import TraceTagKey
 
     return "seqline.version" in info.tags and TraceTagKey.SPANS_LOCATION in info.tags
 
 
-def _listed(info: "TraceInfo") -> Listed:
+def listed_of(info: "TraceInfo") -> Listed:
+    """What could be asked of a trace that review wrote."""
     tags = info.tags
     return Listed(
         trace=info.trace_id,
@@ -175,5 +186,14 @@ def _listed(info: "TraceInfo") -> Listed:
         flagged={"flagged": True, "passed": False}.get(tags.get(VERDICT, "")),
         weight=float(tags.get(VERDICT_WEIGHT, "1")),
         feedback=tags.get("seqline.feedback", ""),
-        drawn=frozenset(name for name in tags.get(DRAWN, "").split(",") if name),
+        drawn=_names(tags.get(DRAWN, "")),
+        output=info.response_preview or "",
+        sampled=float(tags.get(WEIGHT, "1")),
+        chance=float(tags[CHANCE]) if CHANCE in tags else None,
+        support=float(tags[SUPPORT]) if SUPPORT in tags else None,
+        flags=_names(tags.get(FLAGS, "")),
     )
+
+
+def _names(tag: str) -> frozenset[str]:
+    return frozenset(name for name in tag.split(",") if name)

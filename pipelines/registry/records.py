@@ -32,7 +32,8 @@ class Version:
 class Lineage:
     """Where a version comes from. `data_dvc` is the text of data.dvc; the sha256s are hex; `dirty` = uncommitted changes.
 
-    `teacher` is the version whose answers it learned from (name, version, export_sha256), if any.
+    `teacher` is the version whose answers it learned from (name, version, export_sha256), if any; `why` is the reason of the
+    watch that started the retrain, empty where a person or the schedule did.
     """
 
     spec: Mapping[str, Any]
@@ -43,6 +44,17 @@ class Lineage:
     dirty: bool
     constraints_sha256: str
     teacher: Mapping[str, str] | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A version as it was registered, `at` in seconds since the epoch; `why` as in Lineage."""
+
+    version: str
+    run_id: str
+    at: float
+    why: str
 
 
 @dataclass(frozen=True)

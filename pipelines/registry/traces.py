@@ -21,8 +21,10 @@ SUGGESTED = "suggested_response"
 """What a sender says the answer should have been: not `expected_response`, which is training data, and a person's to give."""
 REASON, WEIGHT = "seqline.reason", "seqline.weight"
 VERDICT, VERDICT_WEIGHT = "seqline.judge", "seqline.judge.weight"
-DRAWN = "seqline.drawn"
-"""The strata by which a trace was drawn for people to label (queues.py)."""
+SUPPORT = "seqline.judge.support"
+FLAGS = "seqline.flags"
+DRAWN, CHANCE = "seqline.drawn", "seqline.drawn.chance"
+"""The strata by which a trace was drawn for people to label (queues.py), and with which probability one of them draws it."""
 PREVIEW = 1_000  # characters shown in MLflow's list
 
 
@@ -90,6 +92,7 @@ class Traces(Connection):
         metadata = {"support": f"{support:.4f}", "weight": repr(weight)}
         self._assess(trace, Feedback(name="judge", value=not flagged, source=source, metadata=metadata))
         self.client.set_trace_tag(trace, VERDICT_WEIGHT, repr(weight))
+        self.client.set_trace_tag(trace, SUPPORT, f"{support:.4f}")
         self.client.set_trace_tag(trace, VERDICT, "flagged" if flagged else "passed")  # last: a verdict has its weight
 
     @asking

@@ -1,28 +1,30 @@
-"""What was asked and answered lately: the sampled traces of a model's experiment, thinned to an even sample of the traffic."""
+"""What was asked and answered lately, and what people said of it: read from the sampled traces of a model's experiment."""
 
-import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import SeqlineError
 from pipelines.registry.connect import Connection, asking
+from pipelines.registry.labels import EXPECTED, QUESTION
 from pipelines.registry.records import Version
-from pipelines.registry.traces import WEIGHT
+from pipelines.registry.traces import REASON, WEIGHT
 from pipelines.registry.versions import MODEL
 
 if TYPE_CHECKING:
-    from mlflow.entities import TraceInfo
+    from mlflow.entities import Assessment, TraceInfo
 
 PAGE = 500  # traces asked for at once
 DAILY = 2_000
 """Most answers of a day (UTC): its first ones, so that those of a day that is over never change."""
 DAY = 86_400.0  # seconds
-VERSION = "seqline.version"
+VERSION, FLAGS, FEEDBACK = "seqline.version", "seqline.flags", "seqline.feedback"
+RANDOM = "random"
 
 
 class Answered(NamedTuple):
-    """A scrubbed source and output (their first 1,000 characters), the version that gave it, and when.
+    """A scrubbed source and output (their first 1,000 characters), the version that gave it, when, and what filters doubted.
 
     `at` is in seconds since the epoch.
     """
@@ -31,29 +33,72 @@ class Answered(NamedTuple):
     output: str
     version: str
     at: float
+    flags: tuple[str, ...] = ()
+
+
+class Rated(NamedTuple):
+    """What a sender said last of an answer of `version`: `bad` or not, None where no rating tells (a comment, three stars)."""
+
+    version: str
+    bad: bool | None
 
 
 class Traffic(Connection):
     @asking
-    def sampled(self, name: str, since: float, until: float, share: float) -> list[Answered]:
-        """The answers of model `name` in [since, until), oldest first, each of all answers with the same probability, `share`.
+    def sampled(
+        self, name: str, since: float, until: float, drawn: Callable[[str], bool], skipped: Container[str] = frozenset()
+    ) -> list[Answered]:
+        """Answers of model `name` in [since, until), oldest first, one a request and version: an even sample of the requests.
 
-        What a filter, the judge or a sender picked out is in the traces with more: its weight says with how much, and a hash of
-        its id lets in as much of it as of the rest. Empty where nothing was sampled yet.
+        The traces are none: they hold all that a filter, the judge or a sender picked out. Of them exactly those are taken
+        whose request the gateway drew at random, `drawn` by its id as there, picked out or not: the same requests at every
+        look, whatever their answers were, and a request of many inputs counts once. (Of these its random one, where the trace
+        tells; where the answer drawn was itself picked out, the first one picked.) In an hour so busy that review kept only a
+        part, as much of each kind is missing. Left out: requests in `skipped`, and those without an id.
+
+        `drawn` must be that of the whole time: traces from before `serving.review.share` was raised hold, of the requests that
+        are drawn since, what was picked out alone. Empty where nothing was sampled yet.
         """
-        found = self.client.get_experiment_by_name(name)
-        if found is None or found.lifecycle_stage != "active":
+        experiment = self._found(name)
+        if experiment is None:
             return []
-        taken: list[Answered] = []
-        days: dict[int, int] = {}
-        for info in self._infos(found.experiment_id, since, until):
-            weight = info.tags.get(WEIGHT)
-            at = info.request_time / 1000
-            if weight is None or unit(info.trace_id) >= float(weight) * share or days.get(int(at // DAY), 0) >= DAILY:
+        taken: dict[tuple[str, str], tuple[bool, Answered]] = {}
+        days: Counter[int] = Counter()
+        for info in self._infos(experiment, *_between(since, until)):
+            request, version = info.client_request_id or "", info.tags.get(VERSION, "")
+            if WEIGHT not in info.tags or not request or not drawn(request) or request in skipped:
                 continue
-            days[int(at // DAY)] = days.get(int(at // DAY), 0) + 1
-            taken.append(Answered(info.request_preview or "", info.response_preview or "", info.tags.get(VERSION, ""), at))
-        return taken
+            at, random = info.request_time / 1000, info.tags.get(REASON) == RANDOM
+            before = taken.get((request, version))
+            if before is None and days[day := int(at // DAY)] < DAILY:
+                days[day] += 1
+            elif before is None or before[0] or not random:
+                continue
+            taken[request, version] = random, _answered(info, version, at)
+        return [each for _, each in taken.values()]
+
+    @asking
+    def rated(self, name: str, since: float, until: float) -> list[Rated]:
+        """What senders said of the answers given in [since, until): each answer once."""
+        experiment = self._found(name)
+        if experiment is None:
+            return []
+        wanted = (*_between(since, until), f"tag.`{FEEDBACK}` LIKE '%'")
+        return [Rated(info.tags.get(VERSION, ""), _bad(info.tags[FEEDBACK])) for info in self._infos(experiment, *wanted)]
+
+    @asking
+    def labelled(self, name: str, since: float) -> int:
+        """On how many traces of model `name` a person answered the review queue's question, or corrected the answer, since."""
+        experiment = self._found(name)
+        if experiment is None:
+            return 0
+        said = {
+            info.trace_id
+            for about in (f"feedback.{QUESTION} IS NOT NULL", f"expectation.{EXPECTED} IS NOT NULL")
+            for info in self._infos(experiment, about)
+            if any(_said_since(each, since) for each in info.assessments)
+        }
+        return len(said)
 
     @asking
     def outputs(self, version: Version) -> list[str]:
@@ -71,13 +116,18 @@ class Traffic(Connection):
             came = pq.read_table(self.client.download_artifacts(version.run_id, path, scratch), columns=["output"])
             return [str(each) for each in came["output"].to_pylist()]
 
-    def _infos(self, experiment: str, since: float, until: float) -> "Iterator[TraceInfo]":
-        wanted = f"timestamp_ms >= {round(since * 1000)} AND timestamp_ms < {round(until * 1000)}"
+    def _found(self, name: str) -> str | None:
+        """The id of the model's experiment, None where there is none."""
+        found = self.client.get_experiment_by_name(name)
+        return None if found is None or found.lifecycle_stage != "active" else str(found.experiment_id)
+
+    def _infos(self, experiment: str, *wanted: str) -> "Iterator[TraceInfo]":
+        """All traces of which every one of `wanted` is true, the oldest first."""
         token = None
         while True:
             page = self.client.search_traces(
                 locations=[experiment],
-                filter_string=wanted,
+                filter_string=" AND ".join(wanted),
                 max_results=PAGE,
                 order_by=["timestamp_ms ASC"],
                 page_token=token,
@@ -89,6 +139,20 @@ class Traffic(Connection):
                 return
 
 
-def unit(trace: str) -> float:
-    """A number in [0, 1) that is a trace's for ever."""
-    return int.from_bytes(hashlib.sha256(f"traffic {trace}".encode()).digest()[:8], "big") / 2**64
+def _between(since: float, until: float) -> tuple[str, str]:
+    return f"timestamp_ms >= {round(since * 1000)}", f"timestamp_ms < {round(until * 1000)}"
+
+
+def _answered(info: "TraceInfo", version: str, at: float) -> Answered:
+    flags = tuple(name for name in info.tags.get(FLAGS, "").split(",") if name)
+    return Answered(info.request_preview or "", info.response_preview or "", version, at, flags)
+
+
+def _bad(rating: str) -> bool | None:
+    """As the gateway counts it: down, one or two stars are bad; up, four or five are good."""
+    return {"down": True, "1": True, "2": True, "up": False, "4": False, "5": False}.get(rating)
+
+
+def _said_since(assessment: "Assessment", since: float) -> bool:
+    told = assessment.last_update_time_ms or assessment.create_time_ms or 0
+    return assessment.name in (QUESTION, EXPECTED) and assessment.source.source_type == "HUMAN" and told / 1000 > since

@@ -28,6 +28,7 @@ EXPORT = "seqline.export"
 GATE = "seqline.gate"
 SIGNER = "seqline.signer"
 STATE = "seqline.state"
+WHY = "seqline.why"
 DESCRIPTION_CHARS = 5_000  # the column's width in MLflow's schema
 BATCH = 100  # params that MLflow takes at once
 
@@ -279,4 +280,5 @@ def _tags(candidate: Candidate, manifest: str) -> dict[str, str]:
         "seqline.commit": lineage.commit + ("-dirty" if lineage.dirty else ""),
         "seqline.constraints_sha256": lineage.constraints_sha256,
         "seqline.dataset_sha256": candidate.dataset.sha256,
+        **({WHY: lineage.why} if lineage.why else {}),
     }

@@ -196,18 +196,18 @@ class Gateway:
         if admitted.by_backup:
             answered = await self._by_backup(call, terms)
         elif arm == "champion":
-            answered = await self._by_champion(call, terms)
+            answered = await self._by_champion(call, terms, pieces)
         else:
             answered = await self._by_canary(call, version, terms, pieces)
         span.answered(answered, arm)
         return answered
 
-    async def _by_champion(self, call: Call, terms: Terms) -> Answered:
+    async def _by_champion(self, call: Call, terms: Terms, pieces: restoring.Pieces | None) -> Answered:
         guarded, version = call.seconds, self.routing.champion
         try:
             made = await self._versions.by(version, call, "champion", terms)
         except Unanswered as error:
-            return await self._instead(call, terms, error)
+            return await self._instead(call, terms, error, pieces)
         if not made.kind:
             self._parts.mirrors.add(replace(call, arrived=time.monotonic() - guarded))
         return self._finish(call, version, made)
@@ -236,7 +236,7 @@ class Gateway:
         try:
             return self._finish(call, champion, await self._versions.in_place(champion, call, terms))
         except Unanswered as error:
-            return await self._instead(call, terms, error)
+            return await self._instead(call, terms, error, pieces)
 
     async def _waited(self, version: str, call: Call, terms: Terms, pieces: restoring.Pieces | None) -> Made:
         """The canary's answers, unless it is silent and many wait or, while this waits for them, it is cut off."""
@@ -254,11 +254,23 @@ class Gateway:
             waiting.answered()
         return made
 
-    async def _instead(self, call: Call, terms: Terms, error: Unanswered) -> Answered:
-        """The champion is away. Is there a backup, and time?"""
-        if self.spec.serving.overload.backup is None or time.monotonic() >= terms.until:
+    async def _instead(self, call: Call, terms: Terms, error: Unanswered, pieces: restoring.Pieces | None) -> Answered:
+        """The champion is away. Is there a backup, and time? Else its next engine answers, if that is up in time."""
+        if time.monotonic() >= terms.until or (pieces and pieces.begun):
             raise _unanswered(error) from None
-        return await self._by_backup(call, terms)
+        if self.spec.serving.overload.backup is not None:
+            return await self._by_backup(call, terms)
+        return await self._by_the_next(call, terms, error)
+
+    async def _by_the_next(self, call: Call, terms: Terms, error: Unanswered) -> Answered:
+        """By the champion's next engine. A request that its engine died of is asked once more, and not again and again."""
+        champion = self.routing.champion
+        if error.reason not in ("away", "connection") or not await self._parts.back(champion, terms.until):
+            raise _unanswered(error) from None
+        try:
+            return self._finish(call, champion, await self._versions.in_place(champion, call, terms))
+        except Unanswered as again:
+            raise _unanswered(again) from None
 
     async def _by_backup(self, call: Call, terms: Terms) -> Answered:
         version = f"{PREFIX}{self.spec.serving.overload.backup}"

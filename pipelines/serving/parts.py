@@ -109,6 +109,11 @@ class Parts:
         """Does the engine of `version` answer? (An endpoint is not asked: that could cost money.)"""
         return self.endpoints.knows(version) if is_endpoint(version) else await self.asking.healthy(version)
 
+    async def back(self, version: str, until: float) -> bool:
+        """Whether the engine of `version`, which died, is up again by `until` (time.monotonic())."""
+        keeper = self.supervisor.keeper(version)
+        return keeper is not None and await keeper.back(until)
+
     def spent(self) -> float:
         """In the last hour."""
         return self.admission.spend.hour(time.monotonic())

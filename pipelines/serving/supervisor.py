@@ -22,6 +22,7 @@ log = logging.getLogger("seqline.serving")
 START_SECONDS = 120.0
 KILLED_SECONDS = 5.0
 STEADY_SECONDS = 30.0  # an engine that lived so long starts with the shortest pause again
+NOTICED_SECONDS = 0.1  # after its callers lost it, the end of an engine is known to its keeper
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 10.0
 
 
@@ -140,6 +141,13 @@ class Keeper:
             yield self.engine
         finally:
             self.in_flight -= 1
+
+    async def back(self, until: float) -> bool:
+        """Whether the engine is there again by `until` (time.monotonic()). One whose start failed is not waited for."""
+        await asyncio.sleep(NOTICED_SECONDS)
+        while self.engine is None and not self.failed_starts and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        return self.engine is not None
 
     async def release(self, grace: float) -> None:
         """Wait for the calls in flight, for at most `grace` seconds, then stop the engine."""

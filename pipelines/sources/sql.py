@@ -39,7 +39,7 @@ def reading(source: SqlSource, base: Path, cache: Path, urls: Mapping[str, str])
         UserError: no such variable, column, table; a password in the spec. Transient: the database does not answer.
     """
     engine = _engine(source, base, urls)
-    name = f"sql:{Path(engine.url.database or engine.url.host or engine.url.drivername).name}"
+    name = _named(engine)
     identity = digest("sql", source, engine.url.render_as_string(hide_password=True))
     with _open(engine) as connection:
         _check(source, connection)
@@ -48,6 +48,40 @@ def reading(source: SqlSource, base: Path, cache: Path, urls: Mapping[str, str])
             read = partial(_unchanged, source, engine, version)
             return Reading({name: version}, [_part(source, digest(identity, version), name, read)])
         return _by_cursor(source, engine, connection, name, cache / "parts" / f"cursor-{identity[:16]}.json")
+
+
+def counted(source: SqlSource, base: Path, urls: Mapping[str, str]) -> Mapping[str, str] | None:
+    """The inputs that `reading` would tell, by the cursor, from a count and a maximum; None without a cursor.
+
+    Unlike `reading` it marks nothing as about to be taken. Raises as `reading`.
+    """
+    if source.cursor is None:
+        return None
+    engine = _engine(source, base, urls)
+    with _open(engine) as connection:
+        _check(source, connection)
+        rows, high = _state(source, connection)
+    return {_named(engine): _version(rows, high)}
+
+
+def _state(source: SqlSource, connection: sa.Connection) -> tuple[int, Any]:
+    """How many rows there are, and the largest value of the cursor."""
+    pairs = _from(source).subquery("pairs")
+    cursor = pairs.c[str(source.cursor)]
+    rows, valued, high = connection.execute(sa.select(sa.func.count(), sa.func.count(cursor), sa.func.max(cursor))).one()
+    if rows != valued:
+        raise UserError(
+            f"data.source.cursor: `{source.cursor}` is null in {rows - valued:,} rows: choose a column that never is"
+        )
+    return rows, high
+
+
+def _version(rows: int, high: Any) -> str:
+    return f"{rows} rows, {digest(str(high))}" if rows else "0 rows"
+
+
+def _named(engine: sa.Engine) -> str:
+    return f"sql:{Path(engine.url.database or engine.url.host or engine.url.drivername).name}"
 
 
 def _part(source: SqlSource, key: str, name: str, read: Any) -> Part:
@@ -159,13 +193,9 @@ def _unchanged(source: SqlSource, engine: sa.Engine, version: str, _dropped: Cou
 def _by_cursor(source: SqlSource, engine: sa.Engine, connection: sa.Connection, name: str, state: Path) -> Reading:
     pairs = _from(source).subquery("pairs")
     cursor = pairs.c[str(source.cursor)]
-    rows, valued, high = connection.execute(sa.select(sa.func.count(), sa.func.count(cursor), sa.func.max(cursor))).one()
-    if rows != valued:
-        raise UserError(
-            f"data.source.cursor: `{source.cursor}` is null in {rows - valued:,} rows: choose a column that never is"
-        )
+    rows, high = _state(source, connection)
     if not rows:
-        return Reading({name: "0 rows"}, [])
+        return Reading({name: _version(0, None)}, [])
     if type(high).__name__ not in TYPES:
         raise UserError(
             f"data.source.cursor: `{source.cursor}` is {type(high).__name__}: it must be a number, a text or a time"
@@ -187,7 +217,7 @@ def _by_cursor(source: SqlSource, engine: sa.Engine, connection: sa.Connection, 
         _part(source, each["key"], name, partial(_between, source, engine, each["low"], each["high"], each["rows"]))
         for each in taken
     ]
-    return Reading({name: f"{rows} rows, {digest(str(high))}"}, found)
+    return Reading({name: _version(rows, high)}, found)
 
 
 def _between(source: SqlSource, engine: sa.Engine, low: Any, high: Any, rows: int, _dropped: Counter[str]) -> Iterator[Cells]:

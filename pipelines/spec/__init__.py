@@ -33,10 +33,12 @@ from pipelines.spec.judge import Corruptions, CrossTraining, Judge, JudgeGate
 from pipelines.spec.planting import Planting
 from pipelines.spec.privacy import ENTITIES, Privacy, Rule
 from pipelines.spec.rollout import Latency, Objective, Replay, Rollout, Slo, Stage
+from pipelines.spec.schedule import Schedule
 from pipelines.spec.scoring import Decoding, Gate, Scoring, Slices, Style, Tasks
 from pipelines.spec.section import Language, Name, Percent, Section, Share
 from pipelines.spec.serving import Cache, Caps, Cost, Endpoint, Filters, Overload, Review, Serving
 from pipelines.spec.training import Architecture, Preferences, Private, TokensSection, Training
+from pipelines.spec.watch import Watch
 
 __all__ = [
     "ENTITIES",
@@ -93,6 +95,7 @@ __all__ = [
     "Tasks",
     "TokensSection",
     "Training",
+    "Watch",
     "kind_of",
     "load",
     "load_base",
@@ -101,13 +104,6 @@ __all__ = [
 ]
 S = TypeVar("S", bound=Section)
 KINDS = ("debian", "files", "hub", "sql", "catalogs", "labels")  # in the place of an error: no key of the YAML
-
-
-class Schedule(Section):
-    retrain: str = "0 3 * * *"
-    """Cron line of the retrain deployment."""
-    rollout: str = "* * * * *"
-    """Cron line of the rollout deployment (it only restarts a controller that died)."""
 
 
 class Spec(Section):
@@ -139,6 +135,8 @@ class Spec(Section):
     """Promises to the users: what a rollout may spend."""
     rollout: Rollout = Rollout()
     """Stages, tests, approval, traffic."""
+    watch: Watch = Watch()
+    """What starts a retrain between two scheduled ones."""
     schedule: Schedule = Schedule()
     """When the deployments run."""
 

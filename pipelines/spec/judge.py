@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from pipelines.spec.schedule import Cron
 from pipelines.spec.section import Name, Section, Share
 
 Corruption = Literal["entity", "number", "negation", "unrelated", "neighbour", "inserted", "stale", "detached"]
@@ -80,5 +81,5 @@ class Judge(Section):
     """Share of unsupported outputs that is expected in use: probabilities are calibrated to it, thresholds chosen for it."""
     gate: JudgeGate = JudgeGate()
     """What a version needs to become champion."""
-    schedule: str = "0 5 * * 0"
+    schedule: Cron = "0 6 1 * *"
     """Cron line of the deployment."""

@@ -44,7 +44,7 @@ class Overload(Section):
 
 
 class Cost(Section):
-    """What serving costs, and the most it may cost."""
+    """What serving and training cost, and the most that they may cost."""
 
     currency: str = "EUR"
     """Of all prices."""
@@ -52,6 +52,10 @@ class Cost(Section):
     """Price of an hour of decoding."""
     cap_per_hour: float | None = Field(None, gt=0)
     """Spend in any hour: from 80 % of it beams are 1, at all of it requests are refused (429)."""
+    per_training_hour: float = Field(0.0, ge=0)
+    """Price of an hour of retraining: of its steps, from ingest to register."""
+    budget_per_month: float | None = Field(None, gt=0)
+    """Spend in a calendar month (UTC), retrains included: a forecast above it is a ticket; nothing is refused."""
 
 
 class Endpoint(Section):
@@ -120,6 +124,8 @@ class Review(Section):
     """Random share of all answers; besides, all that a filter or the judge doubts and all with feedback."""
     per_hour: int = Field(500, ge=0)
     """Most traces in an hour; what is left out is counted, and the weights say so."""
+    keep_days: int = Field(30, ge=1)
+    """Days after which a sampled answer is deleted from every store; what its label became in a dataset stays there."""
 
 
 class Serving(Section):

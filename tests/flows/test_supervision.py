@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -36,14 +37,22 @@ def test_a_dead_member_is_started_again_and_a_mistaken_one_is_named(supervised: 
     until(lambda: said.is_file() and said.read_text().count("of ann: 100 %") == 1)
     until(lambda: "entered RUNNING state" in log.read_text())
     for child in supervised.children(recursive=True):
-        child.kill()
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
     until(lambda: said.read_text().count("of ann: 100 %") == 2)
     assert until(lambda: mistaken(log.read_text())) == "mistaken"
     assert (tmp_path / "logs" / "mistaken.log").read_text().startswith("models/x.yaml: no such file\n")
     assert not (tmp_path / "logs" / "absent.log").exists()
     left = supervised.children(recursive=True)
     supervised.terminate()
-    until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in left))
+    until(lambda: not any(map(alive, left)))
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_members_of_the_stack_are_those_of_the_procfile() -> None:

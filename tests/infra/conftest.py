@@ -16,7 +16,7 @@ def promised() -> Spec:
         slo={"pii": {"objective": 0.99}, "policy": {"objective": 0.99}},
         serving={
             "filters": {"patterns": ["forbidden"]},
-            "cost": {"per_engine_hour": 3600.0, "cap_per_hour": 1e6},
+            "cost": {"per_engine_hour": 3600.0, "cap_per_hour": 1e6, "budget_per_month": 5000.0},
             "decoding": {"max_tokens": 8, "beam": 2},
             "overload": {"smaller_beam_at": 0.0},
             "cache": {"entries": 64},

@@ -85,6 +85,32 @@ def ask(prometheus: httpx.Client, query: str) -> list[dict[str, Any]]:
     return [sample for sample in answer["data"]["result"] if sample["value"][1] != "NaN"]
 
 
+@contextmanager
+def metrics(text: bytes) -> Iterator[str]:
+    """The address of something that is scraped: every GET is answered with `text`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 class Hook:
     """A webhook: `messages` are (path, content), in order."""
 

@@ -18,10 +18,10 @@ def rules(spec: Spec, folder: Path, every: int = 1) -> list[Path]:
     return [folder / "rules" / f"{name}.yml" for name in made]
 
 
-def config(spec: Spec, gateway: str, alertmanager: str, folder: Path) -> Path:
-    """A prometheus.yml in `folder` that scrapes the gateway at the address `gateway` every two seconds."""
+def config(spec: Spec, gateway: str, alertmanager: str, folder: Path, facts: str, gpu: str) -> Path:
+    """A prometheus.yml in `folder` that scrapes the gateway, the status page and a GPU exporter every two seconds."""
     rules(spec, folder)
-    content = scraping.config([spec], region=REGION, alertmanager=alertmanager, interval="2s")
+    content = scraping.config([spec], region=REGION, alertmanager=alertmanager, facts=facts, gpus=[gpu], interval="2s")
     content["scrape_configs"][0]["static_configs"][0]["targets"] = [gateway]
     path = folder / "prometheus.yml"
     path.write_text(text_of(content))

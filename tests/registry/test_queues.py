@@ -11,6 +11,7 @@ from mlflow.genai.label_schemas import InputCategorical, InputText
 from mlflow.tracing.client import TracingClient
 
 from pipelines.errors import UserError
+from pipelines.registry import retention
 from pipelines.registry.labels import Judged, judged, labels
 from pipelines.registry.queues import Listed, Queues
 from pipelines.registry.traces import Traces
@@ -56,13 +57,26 @@ def finish(uri: str, queues: Queues, trace: str, status: str = "complete") -> No
 def whole_way(uri: str, queues: Queues) -> None:
     first, second = queues.listed()
     assert first == Listed(
-        ONE.trace, "r1", "3", "canary", ONE.source, 1_700_000_000.2, flagged=True, weight=1.0, feedback="", drawn=frozenset()
+        ONE.trace,
+        "r1",
+        "3",
+        "canary",
+        ONE.source,
+        1_700_000_000.2,
+        flagged=True,
+        weight=1.0,
+        feedback="",
+        drawn=frozenset(),
+        output=ONE.output,
+        sampled=100.0,
+        support=0.5,
     )
     assert (second.flagged, second.weight) == (False, 4.0)
     assert queues.waiting() == frozenset()
     for _ in range(2):
-        queues.ask({ONE.trace: {"flagged", "negative"}, TWO.trace: {"passed"}})
+        queues.ask({ONE.trace: {"flagged", "negative"}, TWO.trace: {"passed"}}, {ONE.trace: 0.25})
     assert queues.waiting() == {ONE.trace, TWO.trace}
+    assert [each.chance for each in queues.listed()] == [0.25, None]
     assert [each.drawn for each in queues.listed()] == [{"flagged", "negative"}, {"passed"}]
     answer(uri, ONE.trace, "unsupported")
     answer(uri, ONE.trace, "Zed", name="unsupported_span")
@@ -85,6 +99,7 @@ def whole_way(uri: str, queues: Queues) -> None:
             1.0,
             "Zed",
             frozenset({"flagged", "negative"}),
+            0.25 / 100,
         )
     ]
     assert labels(uri, queues.name) == [(ONE.source, "ask <PERSON_1>")]
@@ -157,3 +172,32 @@ def test_a_trace_of_somebody_elses_is_not_asked_about(uri: str, queues: Queues) 
     Traces(uri, "tiny").write(info)
     assert client.get_trace(info.trace) is not None
     assert [each.trace for each in queues.listed()] == [ONE.trace, TWO.trace]
+
+
+def test_what_is_old_is_swept_through_a_server_too(server: str, tmp_path: Path) -> None:
+    """With its queue item, its label and the evaluation record made of it; what is young stays."""
+    one, two = (replace(each, key=f"swept-{each.key}", request=f"swept-{each.request}") for each in (ONE, TWO))
+    traces = Traces(server, "swept")
+    for each in (one, two):
+        traces.write(each)
+        traces.judged(each.trace, True, 0.5)
+    queues = Queues(server, "swept")
+    queues.ask({one.trace: {"flagged"}, two.trace: {"flagged"}}, {one.trace: 0.5, two.trace: 0.5})
+    answer(server, one.trace, "unsupported")
+    store = TracingClient(server).store
+    made = store.create_dataset("of traces", experiment_ids=[queues.experiment])
+    records = [
+        {"inputs": {"text": each.key}, "source": {"source_type": "TRACE", "source_data": {"trace_id": each.trace}}}
+        for each in (one, two)
+    ]
+    store.upsert_dataset_records(made.dataset_id, records)
+    workspace, rollout = tmp_path / "home", f"sqlite:///{tmp_path}/rollout.db"
+    swept = retention.sweep(server, "swept", SAMPLED.at + 30, workspace, rollout)
+    assert (swept.traces, swept.kept, swept.labels) == (1, 1, 1)
+    assert [each.trace for each in queues.listed()] == [two.trace]
+    assert queues.waiting() == {two.trace}
+    left, _ = store._load_dataset_records(made.dataset_id)
+    assert [record.inputs for record in left] == [{"text": two.key}]
+    gone = retention.forget(server, "swept", [two.trace], workspace, rollout)
+    assert (gone.traces, gone.kept) == (1, 0)
+    assert judged(server, "swept").rows == []

@@ -1,40 +1,38 @@
 """Which answers people are asked about next: most by the judge's verdict, at random within it; a few because they may be wrong.
 
-Only those drawn at random by the verdict correct the judge's rate (labelled.py). What is sought out (a sender complained,
-canary and champion were judged differently) teaches the judge and tests it, and would bias a rate.
+Only those drawn at random by the verdict correct the judge's rate (labelled.py). What is sought out (strata.py: a sender
+complained, canary and champion differ, the judge found little support, a filter doubted, the text is like none of training)
+teaches the judge and tests it, and would bias that rate; with its probability (`strata.chances`) it can still be weighed.
 
 A trace is among the traces with a probability that differs (a filter's doubt brings it in always, chance one in a hundred), so
 each is kept for the draw with its weight over the largest one of its stratum. Then all answers of a stratum are equally likely,
 as `corrected` asks. Every choice hangs on a hash of the trace's id and on past labels alone, so it can be repeated.
 """
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.registry.queues import Listed
 from pipelines.scoring.labels.corrected import Stratum, next_labels
+from pipelines.scoring.labels.strata import RANDOM, pools, shuffled, stratum_of, verdict_pool
 
-FLAGGED, PASSED = "flagged", "passed"
-NEGATIVE, DISAGREEMENT, RANDOM = "negative", "disagreement", "random"
-SOUGHT_SHARE = 0.1  # of the queue, for each of negative, disagreement and random
-BAD = frozenset({"down", "1", "2", "correction"})  # what a sender says of an answer that was bad
+SOUGHT_SHARE, SOUGHT_MOST = 0.1, 0.3  # of the queue: for one stratum, and for all but the verdicts' together
 Asked = dict[str, frozenset[str]]
 """Trace -> all strata that it is drawn by."""
 
 
-def stratum_of(flagged: bool) -> str:
-    """The stratum of a verdict."""
-    return FLAGGED if flagged else PASSED
-
-
 def ask(
-    listed: Sequence[Listed], waiting: frozenset[str], sides: tuple[Stratum, Stratum] | None, size: int, version: str
+    listed: Sequence[Listed],
+    waiting: frozenset[str],
+    sides: tuple[Stratum, Stratum] | None,
+    size: int,
+    version: str,
+    strange: Mapping[str, float] | None = None,
 ) -> Asked:
     """What to put into the queue so that `size` answers of `version` wait in it: fewer where there are no more to ask about.
 
     `listed` are all sampled answers of the model, `waiting` those that nobody has finished with; `sides` counts what was
-    flagged and passed of the version (labelled.strata), None where no judge reads it.
+    flagged and passed of the version (labelled.strata), None where no judge reads it; `strange` as in `pools`.
     """
     own = [each for each in listed if each.version == version]
     now = [each for each in own if each.trace in waiting]
@@ -42,27 +40,22 @@ def ask(
     room = size - len(now)
     if room <= 0:
         return {}
-    for name, candidates in ((NEGATIVE, _negative(own)), (DISAGREEMENT, _disagreeing(listed, version)), (RANDOM, own)):
-        quota = int(size * SOUGHT_SHARE) - sum(name in each.drawn for each in now)
-        room -= _draw(_new(candidates, found), name, found, min(quota, room))
+    sought = {name: pool for name, pool in pools(listed, version, strange or {}).items() if pool}
+    for name, most in _quotas(list(sought), size).items():
+        quota = most - sum(name in each.drawn for each in now)
+        room -= _draw(sought[name], name, found, min(quota, room))
     if sides and sum(each.judged for each in sides):
         _by_verdict(own, now, found, sides, room)
     else:  # chance alone is left
-        _draw(_new(own, found), RANDOM, found, room)
+        _draw(shuffled(own), RANDOM, found, room)
     drawn = {each.trace: each.drawn for each in own}
     return {trace: drawn[trace] | names for trace, names in found.items()}
 
 
-def pool(listed: Iterable[Listed], flagged: bool) -> list[Listed]:
-    """Of the traces with this verdict those kept for the draw, in its order; a random sample of all answers judged so."""
-    own = [each for each in listed if each.flagged is flagged]
-    most = max((each.weight for each in own), default=1.0)
-    return _shuffled(each for each in own if unit("kept", each.trace) * most < each.weight)
-
-
-def unit(salt: str, trace: str) -> float:
-    """A trace's place in [0, 1) under `salt`, even and the same for ever."""
-    return int.from_bytes(hashlib.sha256(f"{salt} {trace}".encode()).digest()[:7]) / 2**56
+def _quotas(names: Sequence[str], size: int) -> dict[str, int]:
+    """How many of `size` each stratum may have: a tenth, or its part of what they may have together; the first get more."""
+    whole, over = divmod(int(size * SOUGHT_MOST), max(1, len(names)))
+    return {name: min(int(size * SOUGHT_SHARE), whole + (number < over)) for number, name in enumerate(names)}
 
 
 def _by_verdict(
@@ -72,9 +65,9 @@ def _by_verdict(
     waits = [sum(stratum_of(side) in each.drawn for each in now) for side in (True, False)]
     wanted = next_labels(*sides, room + sum(waits))
     for flagged, count, here in zip((True, False), wanted, waits, strict=True):
-        room -= _draw(pool(own, flagged), stratum_of(flagged), found, min(count - here, room))
+        room -= _draw(verdict_pool(own, flagged), stratum_of(flagged), found, min(count - here, room))
     for flagged in (True, False):  # what one stratum lacks, the other may have
-        room -= _draw(pool(own, flagged), stratum_of(flagged), found, room)
+        room -= _draw(verdict_pool(own, flagged), stratum_of(flagged), found, room)
 
 
 def _draw(candidates: Sequence[Listed], name: str, found: dict[str, set[str]], count: int) -> int:
@@ -87,25 +80,3 @@ def _draw(candidates: Sequence[Listed], name: str, found: dict[str, set[str]], c
             marked += not each.drawn and each.trace not in found
             found[each.trace].add(name)
     return marked
-
-
-def _new(candidates: Iterable[Listed], found: Mapping[str, set[str]]) -> list[Listed]:
-    """Those that were never drawn, in the order of the draw."""
-    return _shuffled(each for each in candidates if not each.drawn and each.trace not in found)
-
-
-def _negative(own: Sequence[Listed]) -> list[Listed]:
-    return [each for each in own if each.feedback in BAD]
-
-
-def _disagreeing(listed: Sequence[Listed], version: str) -> list[Listed]:
-    """Answers of `version` judged otherwise than another version's to the same source of the same request."""
-    verdicts: Mapping[tuple[str, str], dict[str, bool]] = defaultdict(dict)
-    for each in listed:
-        if each.flagged is not None and each.request:
-            verdicts[each.request, each.source][each.version] = each.flagged
-    return [each for each in listed if each.version == version and len(set(verdicts[each.request, each.source].values())) > 1]
-
-
-def _shuffled(listed: Iterable[Listed]) -> list[Listed]:
-    return sorted(listed, key=lambda each: (unit("order", each.trace), each.trace))

@@ -15,9 +15,9 @@ from pipelines.registry.queues import Listed
 from pipelines.scoring.compare import Estimate, share
 from pipelines.scoring.judge.threshold import Frozen
 from pipelines.scoring.labels.agreement import agreement
-from pipelines.scoring.labels.asked import stratum_of
 from pipelines.scoring.labels.corrected import Corrected, Gated, Label, Stratum, corrected_rate, gated, tally
 from pipelines.scoring.labels.drift import Drift, drifted
+from pipelines.scoring.labels.strata import stratum_of
 
 NOTHING = Stratum(0)
 

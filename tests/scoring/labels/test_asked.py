@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from pipelines.registry.labels import Answer, Judged
 from pipelines.registry.queues import Listed
-from pipelines.scoring.labels.asked import DISAGREEMENT, FLAGGED, NEGATIVE, PASSED, RANDOM, Asked, ask, pool
+from pipelines.scoring.labels.asked import Asked, ask
 from pipelines.scoring.labels.corrected import Stratum
 from pipelines.scoring.labels.labelled import strata, tell
+from pipelines.scoring.labels.strata import DISAGREEMENT, FLAGGED, NEGATIVE, PASSED, RANDOM
+from pipelines.scoring.labels.strata import verdict_pool as pool
 
 NOBODY: frozenset[str] = frozenset()
 
