@@ -86,7 +86,7 @@ def _of_one(text: str, pieces: Pieces | None, tools: Tools) -> Facts:
     if tools.language:
         marks.add(f"language: {tools.language(text) or 'too short to tell'}")
     if pieces:
-        numbers |= {"pieces": float(pieces.number), "pieces a word": pieces.number / max(1.0, numbers["words"])}
+        # Not how many pieces: a tokenizer takes what it was fitted to in fewer, and the reference is that.
         numbers["unknown pieces, %"] = 100 * pieces.unknown / max(1, pieces.number)
         marks |= {"cut: longer than the model reads"} if pieces.cut else set()
     if not plain.strip():

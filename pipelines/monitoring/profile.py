@@ -16,7 +16,7 @@ from pipelines.errors import SeqlineError, UserError
 from pipelines.monitoring.facts import Facts, Tools, facts, vectors
 from pipelines.monitoring.questions import Questions, chosen, questions
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 CHOOSING, COMPARED = 3_000, 4_000
 """Texts on which the questions are chosen, and others on which they are answered: with 4,000, a share is known to a point."""
 FEWEST = 100  # distinct texts
