@@ -65,6 +65,7 @@ def _running() -> Iterator[str]:
     with temporary_settings(SETTINGS):
         config = uvicorn.Config(
             create_app(ephemeral=True, final=True),
+            log_config=None,  # uvicorn's own closes every handler there is, and absl's (rouge_score) its stream with it
             log_level="error",
             lifespan="on",
             timeout_graceful_shutdown=STOP_SECONDS,
