@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flows import showing
 from flows.audit import of_model
@@ -36,7 +38,7 @@ class Looked:
 
 
 @flow(name="auditing", flow_run_name=showing.named)
-def auditing(name: str) -> str:
+def auditing(name: str) -> "str | State[str]":
     """What `seqline audit NAME` measures, and a look through every file that outlives the quarantine.
 
     Raises:
@@ -54,7 +56,7 @@ def auditing(name: str) -> str:
         raise SeqlineError(
             f"{said}: delete them (`seqline data forget`, `seqline samples {spec.name} forget`) and find out why"
         )
-    return said
+    return said if looked.values else Completed(name="Unknown", message=said)  # nothing looked for is nothing proved
 
 
 def look(name: str, settings: Settings) -> Looked:

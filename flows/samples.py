@@ -133,7 +133,7 @@ def _export(spec: "Spec", path: Path, everything: bool, settings: Settings, as_j
     listed = [each for each in store.listed() if everything or each.trace in waiting]
     if not listed:
         raise UserError(f"{spec.name}: nothing waits in the queue: `seqline labels {spec.name} fill` first, or give --all")
-    tasks, config = store.tasks(listed), path.with_suffix(".xml")
+    tasks, config = store.tasks(listed), path.with_name(f"{path.stem}.label-studio.xml")
     try:
         path.write_text(json.dumps(tasks, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         config.write_text(CONFIG, encoding="utf-8")

@@ -3,8 +3,8 @@
 What was seen and decided lies in the workspace, for whoever shows it: watch/NAME.json, drift/NAME.json.
 """
 
+import logging
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +14,6 @@ import typer
 from flows.reporting import report
 from flows.settings import Settings, find_spec
 from flows.sole import sole
-from pipelines.errors import SeqlineError
 from pipelines.spec import load
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def look(path: Path, settings: Settings, now: float, *, dry_run: bool = False) -
     Raises:
         Busy: another watch looks at this model. Whatever a retrain raises that runs here: the attempt stands all the same.
     """
-    from flows import attempts, cost, starting
+    from flows import attempts, cost, receipt, starting
     from flows.reasons import Looks
     from pipelines.monitoring.triggers import Attempt, decide
     from pipelines.registry import Registry
@@ -88,11 +87,16 @@ def look(path: Path, settings: Settings, now: float, *, dry_run: bool = False) -
         looks = Looks(spec, path, registry, settings, now, keep=not dry_run)
         observed = looks.observed(busy or starting.held(spec.name, store, settings), history[-1].at if history else None)
         decision = decide(observed, spec.watch, history)
+        if decision.retrain and receipt.find(spec, receipt.key(spec, path, settings), settings):
+            # What calls for it brought no data that training reads: nothing is started, and no back-off is spent on it.
+            decision = replace(decision, retrain=False, why=f"a retrain would find nothing new ({decision.why})")
         found = Looked(spec.name, now, decision, looks.drift, history[-1] if history else None)
         if dry_run:
             return found
-        with suppress(SeqlineError):  # what it cost is shown beside, and decides nothing
+        try:
             cost.look(spec, settings, now)
+        except Exception:  # what it cost is shown beside: whatever is wrong there must keep no retrain
+            logging.getLogger("seqline.watch").exception("what %s costs cannot be told", spec.name)
         if not decision.retrain:
             keep(found, settings)
             return found

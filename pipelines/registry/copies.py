@@ -27,8 +27,19 @@ OLD = """
 
 
 def strip(workspace: Path, name: str, plan: Mapping[str, Any]) -> list[Path]:
-    """Delete from every backup in the workspace what `plan` (retention.py) deletes of model `name`; the files changed."""
-    return [path for folder in sorted((workspace / "backups").glob("[0-9]*/")) for path in _stripped(folder, name, plan)]
+    """Delete from every backup in the workspace what `plan` (retention.py) deletes of model `name`; the files changed.
+
+    A backup that cannot be read, and so not be restored either, is put aside (see `aside`): it must not keep the others.
+    """
+    changed: list[Path] = []
+    for folder in sorted((workspace / "backups").glob("[0-9]*/")):
+        try:
+            changed += _stripped(folder, name, plan)
+        except (sqlite3.DatabaseError, ValueError, KeyError, FileNotFoundError) as damage:
+            if isinstance(damage, sqlite3.OperationalError):  # locked, or the disk is full: nothing is wrong with it
+                raise
+            folder.rename(workspace / f"backup.broken-{folder.name}")
+    return changed
 
 
 def aside(workspace: Path) -> list[Path]:

@@ -253,7 +253,7 @@ class Retention(Connection):
         from filelock import FileLock, Timeout
 
         try:
-            with FileLock(self.folder / f".{self.name}.lock", timeout=LOCK_SECONDS):
+            with FileLock(self.folder / ".deleting.lock", timeout=LOCK_SECONDS):
                 yield
         except Timeout:
             raise Transient(f"{self.name}: another process has been deleting for {LOCK_SECONDS:.0f} s") from None

@@ -1,5 +1,6 @@
 """`schedule:` of a spec: when Prefect runs what nobody starts by hand (infra/prefect.yaml, written by flows/deployments.py)."""
 
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -10,9 +11,15 @@ FIELDS = 5
 
 
 def _cron(line: str) -> str:
-    if len(line.split()) != FIELDS:
-        raise ValueError(f'must be a cron line of {FIELDS} fields (minute hour day month weekday, UTC), such as "0 3 * * 1"')
-    return line
+    from cronsim import CronSim, CronSimError
+
+    try:
+        CronSim(line, datetime.min)
+        if len(line.split()) == FIELDS:
+            return line
+    except CronSimError:
+        pass
+    raise ValueError(f'must be a cron line of {FIELDS} fields (minute hour day month weekday, UTC), such as "0 3 * * 1"')
 
 
 Cron = Annotated[str, AfterValidator(_cron)]

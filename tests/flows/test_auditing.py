@@ -61,4 +61,5 @@ def test_a_name_in_the_published_data_is_found(settings: Settings) -> None:
 def test_an_empty_quarantine_proves_nothing_and_says_so(settings: Settings) -> None:
     (settings.quarantine("tiny") / "scrub-1" / "values.json").unlink()
     (settings.folder("logs") / "stack.log").write_text(NAME)
-    assert "nothing was looked for" in auditing.fn("tiny")
+    ended = auditing.fn("tiny")
+    assert (ended.name, "nothing was looked for" in ended.message) == ("Unknown", True)

@@ -162,6 +162,7 @@ def test_what_a_run_shows(prefect: Prefect) -> None:
     assert prefect.runs("rollout", "CANCELLED") == []
 
 
-def test_a_cron_line_of_another_form_is_refused() -> None:
+@pytest.mark.parametrize("line", ["@hourly", "99 99 x y z", "* * * * * *", ""])
+def test_a_cron_line_that_is_none_is_refused(line: str) -> None:
     with pytest.raises(ValidationError, match="5 fields"):
-        Schedule(watch="@hourly")
+        Schedule(watch=line)
