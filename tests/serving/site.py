@@ -90,7 +90,16 @@ class Site:
     def _run(self) -> None:
         with listen("127.0.0.1", 0) as listening, asyncio.Runner() as runner:
             self._loop = runner.get_loop()
-            runner.run(self._serve(listening))
+            try:
+                runner.run(self._serve(listening))
+            finally:
+                runner.run(self._part())
+
+    async def _part(self) -> None:
+        """End the connections that somebody opened while the gateway or a proxy ended: neither knows of them."""
+        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]  # asyncio's own table of them
+            transport.abort()
+        await asyncio.sleep(0)
 
     async def _serve(self, listening: socket.socket) -> None:
         try:
