@@ -33,7 +33,7 @@ down: setup ## stop them
 	@$(PY)/seqline down
 
 infra: setup ## Prometheus' rules and Grafana's dashboards, written anew from the specs
-	@$(PY)/python -m flows.infra && $(PY)/python -m flows.deployments
+	@$(PY)/python -m flows.stack.infra && $(PY)/python -m flows.stack.deployments
 
 lint: setup ## ruff and mypy
 	@$(PY)/ruff check . && $(PY)/ruff format --check . && $(PY)/mypy

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import showing
-from flows.audit import of_model
+from flows.commands.audit import of_model
 from flows.settings import Settings, spec_of
 from pipelines.errors import SeqlineError
 

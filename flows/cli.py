@@ -16,28 +16,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from flows import data, keys, orders
-from flows.amend import amend
-from flows.audit import audit
-from flows.backup import backup, restore
-from flows.batch import batch
-from flows.cost import cost
-from flows.distil import distil
-from flows.divert import divert
-from flows.doctor import doctor
-from flows.drain import drain
-from flows.drift import drift
-from flows.export import export
-from flows.gate import gate
-from flows.labels import labels
-from flows.overview import overview
-from flows.postmortem import postmortem
+from flows.commands import data, keys, orders
+from flows.commands.amend import amend
+from flows.commands.audit import audit
+from flows.commands.backup import backup, restore
+from flows.commands.batch import batch
+from flows.commands.cost import cost
+from flows.commands.distil import distil
+from flows.commands.divert import divert
+from flows.commands.doctor import doctor
+from flows.commands.drain import drain
+from flows.commands.drift import drift
+from flows.commands.export import export
+from flows.commands.gate import gate
+from flows.commands.labels import labels
+from flows.commands.postmortem import postmortem
+from flows.commands.runbook import runbook
+from flows.commands.samples import samples
+from flows.commands.sweep import sweep
+from flows.overview.page import overview
 from flows.reporting import console, report
-from flows.runbook import runbook
-from flows.samples import samples
 from flows.settings import Settings, spec_of
-from flows.sweep import sweep
-from flows.watching import watch as watch_once
+from flows.watching.look import watch as watch_once
 from pipelines.errors import GateClosed, SeqlineError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _judge(spec: Path, settings: Settings, as_json: bool) -> None:
     settings.check_disk()
     gc.set_threshold(*KEPT_OBJECTS)
     from flows.judging import judging as flow
-    from flows.prefect_server import served
+    from flows.stack.prefect_server import served
 
     with progress(as_json), served(settings):
         made = flow(str(spec))
@@ -136,8 +136,8 @@ def _whole_line(model: "Spec", spec: Path, settings: Settings) -> "Retrained | N
     gc.set_threshold(*KEPT_OBJECTS)
     # What is wrong with the data is told before the seconds that Prefect's start costs; the flow finds what is made here.
     sources.ingest(model.data, spec.parent, settings.source_cache, settings.quarantine(model.name), settings.source_urls)
-    from flows.prefect_server import served
     from flows.retrain import retrain as flow
+    from flows.stack.prefect_server import served
 
     with served(settings):
         return flow(str(spec))
@@ -152,8 +152,8 @@ def pretrain(spec: Annotated[Path, typer.Argument(help="The base's YAML.")], as_
     base = load_base(spec)
     settings.check_disk()
     gc.set_threshold(*KEPT_OBJECTS)
-    from flows.prefect_server import served
     from flows.pretrain import pretrain as flow
+    from flows.stack.prefect_server import served
 
     with progress(as_json), served(settings):
         made = flow(str(spec))
@@ -202,7 +202,7 @@ def serve(name: Name, parent: Annotated[int | None, typer.Option(hidden=True)] =
 @app.command()
 def up(name: Annotated[str, typer.Argument()] = "synopsis") -> None:
     """Start Prefect (server and worker), MLflow and the gateway, and print their addresses."""
-    from flows import stack
+    from flows.stack import members as stack
 
     for line in stack.up(name, Settings().apply()):
         console.print(line)
@@ -212,7 +212,7 @@ def up(name: Annotated[str, typer.Argument()] = "synopsis") -> None:
 @app.command()
 def down() -> None:
     """Stop what `up` started."""
-    from flows import stack
+    from flows.stack import members as stack
 
     console.print("stopped" if stack.down(Settings().apply()) else "nothing runs")
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from prefect import flow
 
-from flows import samples, showing
+from flows import showing
+from flows.commands import samples
 from flows.settings import Settings, spec_of
 
 if TYPE_CHECKING:

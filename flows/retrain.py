@@ -14,12 +14,14 @@ from typing import Any
 
 from prefect import flow
 
-from flows import deployments, judges, labels, planting, preferring, receipt, showing, teaching
+from flows import judges, planting, preferring, receipt, showing, teaching
 from flows.alone import base_alone
+from flows.commands import labels
 from flows.prepare import prepare
 from flows.rollout import Watched, watch
 from flows.settings import Settings
 from flows.sole import Busy, sole
+from flows.stack import deployments
 from flows.steps import console, step
 from flows.zombies import bury_rivals
 from pipelines import artifact, dataset, encode, scoring

@@ -13,11 +13,12 @@ from typing import Any
 from prefect import flow
 from rich.console import Console
 
-from flows import deployments, showing
+from flows import showing
 from flows.serve import gateway, traffic
 from flows.settings import Settings, spec_of
 from flows.sole import Busy, sole
-from flows.webhook import Wait, listening
+from flows.stack import deployments
+from flows.stack.webhook import Wait, listening
 from pipelines.errors import Transient
 from pipelines.registry import Registry
 from pipelines.rollout import controller, leases, ledger, paging

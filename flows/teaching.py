@@ -12,7 +12,7 @@ from pipelines.artifact import Dataset
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
-    from flows.economy import Registered
+    from flows.commands.economy import Registered
     from pipelines.spec import Spec
 
 
@@ -44,7 +44,7 @@ def taught(spec: "Spec", pairs: Dataset, work: Path, settings: Settings) -> Taug
         UserError: there is no such version; its data or privacy section is another one; or a pair that is held out here is one
             that it was trained on.
     """
-    from flows.economy import reading_of, registered, same_pairs
+    from flows.commands.economy import reading_of, registered, same_pairs
     from flows.steps import step
     from pipelines.spec import Decoding
     from pipelines.training.teach import teach

@@ -1,12 +1,13 @@
-"""The hourly watch: is there a reason to train again? If so, train again (flows/watching.py)."""
+"""The hourly watch: is there a reason to train again? If so, train again (flows/watching/look.py)."""
 
 import time
 
 from prefect import flow
 
-from flows import showing, watching
+from flows import showing
 from flows.settings import Settings, find_spec
 from flows.sole import Busy
+from flows.watching import look as watching
 
 
 @flow(name="watch", flow_run_name=showing.named)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from flows import deployments
+from flows.stack import deployments
 from pipelines import spec
 
 ROOT = Path(__file__).parent.parent
@@ -100,7 +100,7 @@ def crons(path: Path) -> dict[tuple[str, str], str]:
 
 def test_the_deployments_are_those_of_the_specs() -> None:
     written = (ROOT / "infra" / "prefect.yaml").read_text()
-    assert written == deployments.written(ROOT), "run `python -m flows.deployments`"
+    assert written == deployments.written(ROOT), "run `python -m flows.stack.deployments`"
     content = YAML(typ="safe", pure=True).load(written)["deployments"]
     deployed = {(each["entrypoint"], each["name"]): each["schedules"][0]["cron"] for each in content}
     wanted = {key: cron for path in (ROOT / "models").glob("*.yaml") for key, cron in crons(path).items()}

@@ -13,7 +13,7 @@ BY_VERSION = "model, version, region"
 VERSION = "{{model}} {{version}} {{region}}"
 MODEL = "{{model}} {{region}}"
 SLI = "{{model}} {{sli}} {{region}}"
-# NVIDIA's dcgm-exporter, or nvidia_gpu_exporter (nvidia-smi): whichever is scraped (`python -m flows.infra --gpus ADDRESS`)
+# NVIDIA's dcgm-exporter, or nvidia_gpu_exporter (nvidia-smi): scraped by `python -m flows.stack.infra --gpus ADDRESS`
 GPU = 'DCGM_FI_DEV_GPU_UTIL{region=~"$region"} / 100 or nvidia_smi_utilization_gpu_ratio{region=~"$region"}'
 LINKS = {
     "Traces (scrubbed): slow, doubted, sampled": "${mlflow}/#/experiments",
@@ -95,7 +95,7 @@ def on_call() -> list[Shown]:
             "GPU utilisation",
             {"{{instance}} {{gpu}}{{uuid}}": GPU},
             "percentunit",
-            "Empty without a GPU whose exporter is scraped: `python -m flows.infra --gpus ADDRESS`",
+            "Empty without a GPU whose exporter is scraped: `python -m flows.stack.infra --gpus ADDRESS`",
             bounds=(0.0, 1.0),
         ),
     ]

@@ -1,5 +1,6 @@
-"""What the doctor's checks look at. flows/facts.py gathers it, each fact when a check first asks for it; None is "cannot be
-told": the source did not answer, or there is none."""
+"""What the doctor's checks look at. flows/commands/facts.py gathers it, each fact when a check first asks for it.
+
+None is "cannot be told": the source did not answer, or there is none."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

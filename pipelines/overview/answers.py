@@ -106,7 +106,7 @@ def memory(versions: Mapping[str, Any], waiting: int | None, experiment: str | N
 def scheduled(deployment: Mapping[str, Any], due: Iterable[Mapping[str, Any]], last: Iterable[Mapping[str, Any]]) -> Scheduled:
     """A deployment of Prefect, with its runs that are `due`, the next first, and those that began, the latest first.
 
-    It is named like its model, and its flow like what it does (flows/deployments.py).
+    It is named like its model, and its flow like what it does (flows/stack/deployments.py).
     """
     kind = str(deployment["entrypoint"] or "flow").rpartition(".")[2]
     when = next((_time(run.get("expected_start_time")) for run in due), None)

@@ -1,6 +1,6 @@
 """A new SQLite database with its tables as its owner's migrations leave them, laid in milliseconds instead of seconds.
 
-`python -m flows.prefect_tables` writes MLflow's (mlflow.sql) anew, for another version; until then that one migrates by itself.
+`python -m flows.stack.prefect_tables` writes MLflow's (mlflow.sql) anew for another version; until then that one migrates.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""`schedule:` of a spec: when Prefect runs what nobody starts by hand (infra/prefect.yaml, written by flows/deployments.py)."""
+"""`schedule:` of a spec: when Prefect runs what nobody starts by hand (flows/stack/deployments.py writes it out)."""
 
 from datetime import datetime
 from typing import Annotated

@@ -26,9 +26,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
-from flows.economy import Overlap, Registered, reading_of, registered
+from flows.commands.economy import Overlap, Registered, reading_of, registered
+from flows.commands.sweep import exports
 from flows.settings import Settings, spec_of
-from flows.sweep import exports
 from pipelines.decode.translator import beams
 from pipelines.economy import sources
 from pipelines.economy.judging import cell

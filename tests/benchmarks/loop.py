@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import requests
 from ruamel.yaml import YAML
 
-from flows import deployments
+from flows.stack import deployments
 from pipelines.spec import load
 from tests.benchmarks import results
 from tests.flows.project import PEOPLE, ROOT, USES, Project, address_of

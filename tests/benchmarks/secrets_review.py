@@ -130,7 +130,7 @@ def main() -> None:
         store.create()
         with store.transaction() as connection:
             store.set_route("synopsis", Route("2"), connection)
-        review = Process(["--name", "synopsis", "--per-hour", "1000000"], home / "logs" / "review.log", "flows.review")
+        review = Process(["--name", "synopsis", "--per-hour", "1000000"], home / "logs" / "review.log", "flows.services.review")
         to = f"http://127.0.0.1:{review.ready['port']}/pairs"
         arguments = ["--name", "synopsis", "--database", Settings().database, "--threshold", "0.7", "--review", to]
         judge = Process(arguments, home / "logs" / "judge.log")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows import deployments, showing
+from flows import showing
+from flows.stack import deployments
 from flows.steps import step
 from pipelines import artifact
 from pipelines.errors import UserError

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from flows import audit_file
-from flows.audit import audit, measures, of_model
+from flows.commands import audit_file
+from flows.commands.audit import audit, measures, of_model
 from flows.settings import Settings
 from pipelines.errors import UserError
 from pipelines.spec import Privacy, load

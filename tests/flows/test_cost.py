@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import cost
+from flows.commands import cost
 from flows.settings import Settings
 from pipelines.monitoring.cost import Month, Prices, Retrain
 from pipelines.registry.decoded import Decoded, Decodings
@@ -36,8 +36,8 @@ from pathlib import Path
 from flows.settings import Settings, spec_of
 settings = Settings().apply()
 from prefect import flow, task
-from flows import cost
-from flows.prefect_server import served
+from flows.commands import cost
+from flows.stack.prefect_server import served
 from pipelines.registry import Registry
 from tests.registry.conftest import KEY, make
 

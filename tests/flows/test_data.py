@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows.data import app
+from flows.commands.data import app
 from pipelines import dataset
 from tests.dataset.project import identity, make_dataset
 from tests.flows.project import Project

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.facts import Gathered, addresses
-from flows.observing import found
+from flows.commands.facts import Gathered, addresses
 from flows.settings import Settings
+from flows.stack.observing import found
 from pipelines.rollout import controller
 from pipelines.rollout import status as rollout_status
 from pipelines.rollout.evidence import Count

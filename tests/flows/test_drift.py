@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.drift import drift
+from flows.commands.drift import drift
 from pipelines import artifact
 from pipelines.errors import UserError
 from pipelines.registry import Registry, Version

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
-from flows.sweep import changed
+from flows.commands.sweep import changed
 from flows.zombies import bury_servers
 from pipelines.spec import load
 from tests.flows.project import Project

@@ -22,7 +22,7 @@ SECRET = "zebrafish"
 class Process:
     """One judge, or another process that takes pairs: its base address, its pid, and what it printed."""
 
-    def __init__(self, arguments: list[str], errors: Path, module: str = "flows.judge") -> None:
+    def __init__(self, arguments: list[str], errors: Path, module: str = "flows.services.judge") -> None:
         self.errors = errors
         with errors.open("w") as stream:
             self.popen = subprocess.Popen(
@@ -166,7 +166,7 @@ def test_it_sheds_the_oldest_and_counts_them(start: Callable[..., Process], data
 def test_it_ends_with_its_parent(database: str) -> None:
     program = (
         "import os, subprocess, sys\n"
-        "judge = subprocess.Popen([sys.executable, '-m', 'flows.judge', '--name', 'm', '--database', sys.argv[1],\n"
+        "judge = subprocess.Popen([sys.executable, '-m', 'flows.services.judge', '--name', 'm', '--database', sys.argv[1],\n"
         "    '--threshold', '0.7', '--parent', str(os.getpid())], stdout=subprocess.PIPE, text=True)\n"
         "print(judge.stdout.readline(), end='', flush=True)\n"
         "sys.stdin.readline()\n"

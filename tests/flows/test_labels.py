@@ -23,7 +23,7 @@ from mlflow.tracing.client import TracingClient
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.labels import Read, frozen_record, keep_frozen, known
+from flows.commands.labels import Read, frozen_record, keep_frozen, known
 from flows.settings import Settings
 from pipelines import artifact
 from pipelines.errors import UserError
@@ -125,7 +125,7 @@ def served(place: Place) -> Iterator[Place]:
     store.create()
     with store.transaction() as connection:
         store.set_route("synopsis", Route("2"), connection)
-    review = Process(["--name", "synopsis", "--per-hour", "100000"], place.folder / "review.log", "flows.review")
+    review = Process(["--name", "synopsis", "--per-hour", "100000"], place.folder / "review.log", "flows.services.review")
     pairs = f"http://127.0.0.1:{review.ready['port']}/pairs"
     arguments = ["--name", "synopsis", "--database", place.database, "--threshold", "0.7", "--review", pairs]
     judge = Process(arguments, place.folder / "judge.log")

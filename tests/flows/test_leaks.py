@@ -111,7 +111,7 @@ def test_nothing_lies_outside_with_any_text_of_the_data(line: Line) -> None:
 
 
 def test_the_audit_log_knows_who_was_there(line: Line) -> None:
-    from flows.audit import look_up
+    from flows.commands.audit import look_up
     from pipelines.spec import load
 
     spec = load(line.folder / "models" / "tiny.yaml")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows import orders
+from flows.commands import orders
 from pipelines.rollout import controller
 from pipelines.rollout.production import Reign
 from pipelines.rollout.store import Route, Store

@@ -19,8 +19,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from flows import gathering
-from flows.overview import Desk
+from flows.overview.page import Desk, gathering
 from flows.settings import Settings
 from pipelines.errors import Transient
 from pipelines.overview import page

@@ -10,8 +10,8 @@ from threading import Thread
 
 import pytest
 
-from flows import prefect_tables
 from flows.settings import Settings
+from flows.stack import prefect_tables
 from tests.flows.project import ROOT
 
 FLOW = """
@@ -21,7 +21,7 @@ settings = Settings().apply()
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.settings import get_current_settings
-from flows.prefect_server import served
+from flows.stack.prefect_server import served
 
 @task(retries=1, retry_delay_seconds=0)
 def work(number, tried=[]):
@@ -59,7 +59,9 @@ def test_the_tables_are_those_that_prefects_migrations_make() -> None:
     def lines(sql: str) -> list[str]:
         return sorted(line.strip().rstrip(", ") for line in sql.splitlines())  # the order of a table's foreign keys varies
 
-    assert lines(prefect_tables.SQL.read_text()) == lines(prefect_tables.migrated()), "run `python -m flows.prefect_tables`"
+    assert lines(prefect_tables.SQL.read_text()) == lines(prefect_tables.migrated()), (
+        "run `python -m flows.stack.prefect_tables`"
+    )
 
 
 def test_laid_by_many_at_once_they_are_whole_and_what_is_there_stays(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def review(project: Project, pairs: list[dict[str, Any]], monkeypatch: pytest.Mo
     for name, value in {"SEQLINE_PROJECT": project.folder, "SEQLINE_HOME": project.settings.workspace}.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", project.settings.mlflow)
-    process = Process(["--name", "tiny", "--per-hour", "1000"], project.folder / "review.log", "flows.review")
+    process = Process(["--name", "tiny", "--per-hour", "1000"], project.folder / "review.log", "flows.services.review")
     try:
         assert process.client.post("/pairs", json={"pairs": pairs}).status_code == 202
         process.popen.send_signal(signal.SIGTERM)  # it writes what it has before it ends

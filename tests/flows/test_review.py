@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from mlflow.entities import AssessmentSource, Expectation
 from mlflow.tracing.client import TracingClient
 
-from flows.judge import reviewed
-from flows.review import room, verdict_weight
+from flows.services.judge import reviewed
+from flows.services.review import room, verdict_weight
 from pipelines.registry import Registry
 from pipelines.registry.labels import labels
 from pipelines.registry.traces import SUGGESTED
@@ -49,7 +49,7 @@ def start(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setenv("SEQLINE_HOME", str(tmp_path / "home"))
     started: list[Process] = []
 
-    def launch(*more: str, module: str = "flows.review") -> Process:
+    def launch(*more: str, module: str = "flows.services.review") -> Process:
         arguments = ["--name", "m", *more]
         started.append(Process(arguments, tmp_path / f"log-{len(started)}", module))
         return started[-1]
@@ -187,7 +187,7 @@ def test_what_the_judge_flags_goes_to_review_and_its_verdict_to_what_is_there(
     judge = start(
         *("--database", f"sqlite:///{tmp_path}/rollout.db", "--threshold", "0.7"),
         *("--review", f"http://127.0.0.1:{review.ready['port']}/pairs"),
-        module="flows.judge",
+        module="flows.services.judge",
     )
     good, flagged = sample("good", reason=""), {**sample("flagged", reason="", judge_weight=4.0), "output": "singing 77"}
     send(judge, good, flagged, sample("drawn"))
@@ -228,7 +228,7 @@ def test_a_verdict_stands_for_what_the_judge_read_beside_it(share: float, judged
 def test_it_ends_with_its_parent() -> None:
     program = (
         "import subprocess, sys, os\n"
-        "command = [sys.executable, '-m', 'flows.review', '--name', 'm', '--per-hour', '5', '--parent', str(os.getpid())]\n"
+        "command = [sys.executable, *'-m flows.services.review --name m --per-hour 5 --parent'.split(), str(os.getpid())]\n"
         "p = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)\n"
         "print(p.stdout.readline(), end='', flush=True)\n"
         "os._exit(0)\n"

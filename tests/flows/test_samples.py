@@ -26,8 +26,8 @@ from mlflow.tracing.client import TracingClient
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.labels import Read
-from flows.samples import strangeness
+from flows.commands.labels import Read
+from flows.commands.samples import strangeness
 from flows.settings import Settings
 from pipelines.errors import UserError
 from pipelines.operations import backups
@@ -79,7 +79,7 @@ class Place:
     def reviewing(self) -> Iterator["Reviewing"]:
         """The review process, on these stores."""
         log = self.home / "logs" / "review.log"
-        process = Process(["--name", "synopsis", "--per-hour", "1000"], log, "flows.review")
+        process = Process(["--name", "synopsis", "--per-hour", "1000"], log, "flows.services.review")
         try:
             yield Reviewing(process)
         finally:

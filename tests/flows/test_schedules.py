@@ -12,8 +12,8 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from flows import deployments, prefect_tables
 from flows.settings import DEPENDENCY_DEFAULTS
+from flows.stack import deployments, prefect_tables
 from pipelines.spec import Schedule
 from tests.flows.project import Project, free_port
 

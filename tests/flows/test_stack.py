@@ -15,7 +15,7 @@ from prefect.states import Running
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.settings import Settings
-from flows.stack import MARK, down, stop_members
+from flows.stack.members import MARK, down, stop_members
 from flows.zombies import bury_pool
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.supervision import configuration, members, mistaken
+from flows.stack.supervision import configuration, members, mistaken
 from tests.serving.site import until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,4 +58,4 @@ def alive(process: psutil.Process) -> bool:
 def test_the_members_of_the_stack_are_those_of_the_procfile() -> None:
     found = members((ROOT / "infra" / "Procfile").read_text())
     assert {"prefect", "worker", "mlflow", "gateway", "prometheus", "alertmanager"} <= set(found)
-    assert found["worker"] == "python -m flows.stack"
+    assert found["worker"] == "python -m flows.stack.members"

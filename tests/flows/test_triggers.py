@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from flows import attempts, starting, watching
-from flows.drift import seen
-from flows.replayed import pseudonyms, replayed
+from flows.commands.drift import seen
 from flows.settings import Settings, spec_of
-from flows.watching import watch
+from flows.watching import look as watching
+from flows.watching.look import attempts, starting, watch
+from flows.watching.replayed import pseudonyms, replayed
 from pipelines import artifact
 from pipelines.errors import UserError
 from pipelines.registry import Registry
@@ -193,7 +193,7 @@ def test_with_a_worker_the_retrain_is_a_run_of_its_deployment_and_never_two(sett
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
 
-    from flows.prefect_server import served
+    from flows.stack.prefect_server import served
 
     settings.apply()
     spec, path = spec_of("tiny", settings), settings.project / "models" / "tiny.yaml"

@@ -15,9 +15,10 @@ from mlflow.webhooks import delivery
 from mlflow.webhooks.types import ModelVersionCreatedPayload
 from rich.console import Console
 
-from flows import stack, webhook
 from flows.settings import Settings
-from flows.webhook import FRESH_SECONDS, LARGEST_BODY, REMEMBERED, Ear
+from flows.stack import members as stack
+from flows.stack import webhook
+from flows.stack.webhook import FRESH_SECONDS, LARGEST_BODY, REMEMBERED, Ear
 from pipelines.registry import webhooks
 
 SECRET = "s" * 64

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 
-from flows.deployments import written
-from flows.stack import down, running
+from flows.stack.deployments import written
+from flows.stack.members import down, running
 from tests.flows.project import ROOT, SPEC, Project, write_pairs
 from tests.gameday.disk import Disk
 

@@ -1,4 +1,4 @@
-"""The real Prometheus and Alertmanager, as flows/observing.py starts them, and a webhook that keeps what it is told."""
+"""The real Prometheus and Alertmanager, as flows/stack/observing.py starts them, and a webhook that keeps what it is told."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flows import observing
+from flows.stack import observing
 from tests.serving.site import until
 
 ROOT = Path(__file__).parents[2]

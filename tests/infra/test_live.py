@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows import cost as costs
-from flows import exported
+from flows.commands import cost as costs
+from flows.overview import exported
 from pipelines.alerting.dashboards import drawn
 from pipelines.alerting.panels import queries
 from pipelines.monitoring.cost import HOUR, engine_seconds, lines

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import observing
+from flows.stack import observing
 from pipelines.errors import UserError
 from tests.serving.site import until
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from flows.cli import app
-from flows.infra import files, served, stale
+from flows.stack.infra import files, served, stale
 from pipelines.alerting import alerts, scraping, windows
 from pipelines.alerting.alerts import FEWEST_BAD, PAGES, REACHABLE, factor, page_of
 from pipelines.alerting.dashboards import drawn

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows.infra import text_of
+from flows.stack.infra import text_of
 from pipelines.alerting import alerts, scraping, windows
 from pipelines.spec import Spec
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.export import export
+from flows.commands.export import export
 from flows.settings import Settings
 from pipelines import artifact, signature
 from pipelines.decode import Decoder

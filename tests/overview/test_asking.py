@@ -16,7 +16,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Completed, Running
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import asking, gathering
+from flows.overview import asking, gathering
 
 
 class Answers(BaseHTTPRequestHandler):

@@ -25,7 +25,7 @@ def test_three_processes_open_one_new_database_at_once(tmp_path: Path) -> None:
 
 def test_the_tables_of_a_new_database_are_those_that_mlflows_migrations_make(tmp_path: Path) -> None:
     written = tables.MLFLOW.read_text()
-    assert sorted(written.splitlines()) == sorted(tables.migrated().splitlines()), "run `python -m flows.prefect_tables`"
+    assert sorted(written.splitlines()) == sorted(tables.migrated().splitlines()), "run `python -m flows.stack.prefect_tables`"
     tables.lay(tmp_path / "mlflow.db", tables.MLFLOW)
     assert tables.dump("mlflow", tmp_path / "mlflow.db") == written
 
