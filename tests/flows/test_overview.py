@@ -19,7 +19,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from flows.overview.page import Desk, gathering
+from flows.overview import gathering
+from flows.overview.page import Desk
 from flows.settings import Settings
 from pipelines.errors import Transient
 from pipelines.overview import page
