@@ -9,8 +9,9 @@ import pytest
 
 from flows.commands.drift import seen
 from flows.settings import Settings, spec_of
+from flows.watching import attempts, starting
 from flows.watching import look as watching
-from flows.watching.look import attempts, starting, watch
+from flows.watching.look import watch
 from flows.watching.replayed import pseudonyms, replayed
 from pipelines import artifact
 from pipelines.errors import UserError
