@@ -117,14 +117,15 @@ def review(spec: Spec, settings: Settings) -> Iterator[str | None]:
     if not spec.serving.review.per_hour:
         yield None
         return
-    with taker("review", ["--per-hour", str(spec.serving.review.per_hour)], spec, settings) as url:
+    told = ["--per-hour", str(spec.serving.review.per_hour), "--share", str(spec.serving.review.share)]
+    with taker("review", told, spec, settings) as url:
         yield url
 
 
 @contextmanager
 def taker(kind: str, told: Sequence[str], spec: Spec, settings: Settings) -> Iterator[str]:
-    """`flows.KIND` in a process that takes pairs and ends with this one; yields its address."""
-    command = [sys.executable, "-m", f"flows.{kind}", "--name", spec.name, "--parent", str(os.getpid()), *told]
+    """`flows.services.KIND` in a process that takes pairs and ends with this one; yields its address."""
+    command = [sys.executable, "-m", f"flows.services.{kind}", "--name", spec.name, "--parent", str(os.getpid()), *told]
     log = settings.folder("logs") / f"{kind}-{spec.name}.log"
     with child(command, log, settings, stdout=subprocess.PIPE) as process:
         assert process.stdout
