@@ -12,6 +12,7 @@ from pipelines.dataset.curate import FORGOTTEN, Filtered, curate, filters, order
 from pipelines.dataset.page import draw_page
 from pipelines.dataset.splits import (
     ALIKE,
+    FRESH,
     HELD_OUT,
     SPLITS,
     Division,
@@ -24,13 +25,13 @@ from pipelines.dataset.splits import (
     read_pairs,
     test_set,
 )
-from pipelines.dataset.versions import Pointer, check, forgotten, publish, verify
+from pipelines.dataset.versions import Pointer, check, forgotten, learnt, publish, verify
 from pipelines.errors import SeqlineError, UserError
 from pipelines.spec import Data, Limits
 
-__all__ = ["Frozen", "Pointer", "check", "draw_page", "forgotten", "frozen", "publish", "split", "verify"]
+__all__ = ["Frozen", "Pointer", "check", "draw_page", "forgotten", "frozen", "learnt", "publish", "split", "verify"]
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 SHOWN = 500  # characters of a text in dropped.parquet
 
 
@@ -44,7 +45,8 @@ def split(clean: Clean, data: Data, out: Path, before: Frozen | None = None, for
     Near-duplicates (Jaccard similarity of word 3-shingles of the sources, or of the targets, of at least
     `splits.near_duplicate`) form clusters, and a cluster falls whole into one split, by the hash of its raw content (`id`):
     neither new data nor a new privacy policy moves an old pair, unless it joins clusters. Test pairs of `before` stay test
-    pairs whatever comes (see `divide`). A champion is thus not scored on pairs that it learned from.
+    pairs whatever comes, and a share of what it does not know joins them (see `divide`): test.parquet then says in a further
+    column, `fresh`, which ones. A champion is thus not scored on pairs that it learned from.
 
     Args:
         before: the published test set (`frozen(data/NAME)`); None draws a new one.
@@ -54,7 +56,7 @@ def split(clean: Clean, data: Data, out: Path, before: Frozen | None = None, for
         UserError: too many rows were rejected, or too few pairs remain for the splits.
     """
     kept = sorted(before.ids) if before else None
-    told = before and dict(before.facts)
+    told = before and [dict(before.facts), sorted(before.fresh), sorted(set(before.known))]
     key = digest("dataset", CODE_VERSION, clean, data.limits, data.curation, data.splits, kept, told, sorted(set(forgotten)))
     return artifact.make(
         Dataset, out / f"dataset-{key[:16]}", lambda folder: _split(clean, data, folder, before, frozenset(forgotten))
@@ -66,7 +68,7 @@ def _split(clean: Clean, data: Data, folder: Path, before: Frozen | None, forgot
     rows = ordered(read_pairs(clean.path / "pairs.parquet"), keep)
     kept, done = curate(rows, filters(data.limits, data.curation, keep, forgotten))
     _check(kept, done, data)
-    division = divide(kept, data.splits, keep, drop=data.curation.near_duplicates == "drop")
+    division = divide(kept, data.splits, before, drop=data.curation.near_duplicates == "drop")
     names = division.names
     for name in (HELD_OUT, *([ALIKE] if data.curation.near_duplicates == "drop" else [])):
         reasons = [name if each == name else "" for each in names]
@@ -74,11 +76,13 @@ def _split(clean: Clean, data: Data, folder: Path, before: Frozen | None, forgot
         names = [each for each in names if each != name]
         done.append(filtered)
     facts = _facts(rows, kept, names, done, division, data) | {
-        "test_set": test_set(frozenset(pair.id for pair, name in zip(kept, names, strict=True) if name == "test"), before)
+        "test_set": test_set(
+            frozenset(pair.id for pair, name in zip(kept, names, strict=True) if name == "test"), before, division.fresh
+        )
     }
     if any(facts["leakage"].values()):
         raise SeqlineError(f"dataset: pairs leak across the splits, which the clustering should prevent: {facts['leakage']}")
-    _write(folder, kept, names, done)
+    _write(folder, kept, names, done, division.fresh)
     (folder / "dataset.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
 
 
@@ -125,13 +129,16 @@ def _facts(
     }
 
 
-def _write(folder: Path, kept: Sequence[Pair], names: Sequence[str], done: Sequence[Filtered]) -> None:
+def _write(folder: Path, kept: Sequence[Pair], names: Sequence[str], done: Sequence[Filtered], fresh: Collection[str]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     def write(name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         arrays = [pa.array([row[index] for row in rows], pa.string()) for index in range(len(columns))]
-        pq.write_table(pa.table(arrays, names=list(columns)), folder / f"{name}.parquet", compression="zstd")
+        table = pa.table(arrays, names=list(columns))
+        if name == "test" and fresh:
+            table = table.append_column(FRESH, pa.array([row[0] in fresh for row in rows], pa.bool_()))
+        pq.write_table(table, folder / f"{name}.parquet", compression="zstd")
 
     for name in SPLITS:
         write(name, Pair._fields, sorted(pair for pair, its in zip(kept, names, strict=True) if its == name))

@@ -1,7 +1,7 @@
 """Deletion of records by id: from the data as it is, every older version still in use, and what is kept of their making.
 
-Models that were trained on a record are named, not deleted (nor are their outputs on test pairs, in MLflow): whether they
-must be retrained is a person's decision.
+Models that were trained on a record are named, not deleted (nor are the reports in their sealed versions, in MLflow; the table
+of pairs beside them is the registry's to clear): whether they must be retrained is a person's decision.
 """
 
 import json

@@ -10,10 +10,11 @@ from pipelines.artifact import Corrupt, Dataset
 from pipelines.dataset import remotes
 from pipelines.dataset.locking import alone
 from pipelines.dataset.objects import Content, md5_of
+from pipelines.dataset.splits import Pair, read_pairs
 from pipelines.dataset.store import DELETIONS, Pointer, Store, plainly, read_pointer
 from pipelines.errors import SeqlineError, UserError
 
-__all__ = ["Pointer", "belongs", "check", "deletions", "forgotten", "publish", "restore", "rewritten", "verify"]
+__all__ = ["Pointer", "belongs", "check", "deletions", "forgotten", "learnt", "publish", "restore", "rewritten", "verify"]
 
 FACTS = "dataset.json"
 
@@ -128,6 +129,27 @@ def forgotten(repo: Path, name: str) -> frozenset[str]:
         if tree is None:
             raise SeqlineError("data.dvc: records were deleted, but the list of them is not in reach: `dvc fetch` brings it")
         return frozenset(deletions(store, tree)["forgotten"].get(name, {}))
+
+
+def learnt(repo: Path, name: str, md5: str) -> tuple[Pair, ...]:
+    """The pairs of data/NAME, all but the test set, as version `md5` of data/ has it: what a model of it has learned from.
+
+    Raises:
+        SeqlineError: that version is out of reach.
+    """
+    with plainly(name), alone(repo, f"reading what {name} learned from"):
+        store = Store(repo)
+        pointer = read_pointer(repo)
+        told = deletions(store, (store.tree(pointer.md5) if pointer else None) or {})
+        tree = store.tree(rewritten(told, md5))
+        if tree is None:
+            raise SeqlineError(
+                f"{name}: version {md5[:12]} of its data is nowhere, so what was learned from it is not known: bring it "
+                "back (`dvc fetch`), or let nothing new join the test set (data.splits.fresh: 0)"
+            )
+        files = {path: own for path, own in tree.items() if path in {f"{name}/train.parquet", f"{name}/validation.parquet"}}
+        store.bring(files)
+        return tuple(pair for own in files.values() for pair in read_pairs(store.cache.path(own)))
 
 
 def deletions(store: Store, tree: Mapping[str, str]) -> dict[str, Any]:

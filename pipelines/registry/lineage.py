@@ -67,6 +67,11 @@ class Memory(Versions):
         ]
 
     @asking
+    def data_of(self, name: str, version: str) -> str:
+        """The md5 of data/ that version `version` of `name` was trained on; empty where it does not say."""
+        return next((md5 for _, number, md5 in self.trained_on(name) if number == version), "")
+
+    @asking
     def made(self, name: str) -> list[Made]:
         """Every version of `name`, the oldest first: when it was made, and why a watch had it made."""
         return [

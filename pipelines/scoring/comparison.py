@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines import spec
 from pipelines.scoring import compare
+from pipelines.scoring.heldout import HeldOut
 
 Scores = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -51,9 +52,7 @@ def _gain(points: Mapping[str, Scores], opponent: str, scoring: spec.Scoring) ->
     }
 
 
-def sliced(
-    sources: Sequence[str], references: Sequence[str], points: Mapping[str, Scores], scoring: spec.Scoring
-) -> list[dict[str, Any]]:
+def sliced(test: HeldOut, points: Mapping[str, Scores], scoring: spec.Scoring) -> list[dict[str, Any]]:
     """The model's scores in every slice that `scoring.slices` asks for, and its gain on the champion (on `lead` while there is
     none), with p also as Holm (1979) adjusts it over all slices.
 
@@ -61,7 +60,7 @@ def sliced(
     """
     opponent = "champion" if "champion" in points else "lead"
     margin = (scoring.gate.slice_margin or scoring.gate.margin) if opponent == "champion" else 0.0
-    parts = [part for part in slices(sources, references, scoring.slices) if len(part.rows) >= scoring.slices.fewest]
+    parts = [part for part in slices(test, scoring.slices) if len(part.rows) >= scoring.slices.fewest]
     found = []
     for part in parts:
         ours, theirs = points["model"][part.rows], points[opponent][part.rows]
@@ -99,8 +98,14 @@ def _verdict(gain: compare.Estimate, margin: float, adjusted: float, alpha: floa
     return {"better": "not worse", "worse": "inconclusive"}.get(said, said)  # type: ignore[return-value]
 
 
-def slices(sources: Sequence[str], references: Sequence[str], asked: spec.Slices) -> Iterator[Slice]:
-    """The parts of the test set, of every dimension asked for, however small they are."""
+def slices(test: HeldOut, asked: spec.Slices) -> Iterator[Slice]:
+    """The parts of the test set, of every dimension asked for, however small they are; and, where the test set has grown since
+    its first draw, what it had then beside what joined."""
+    sources = test.sources
+    if test.fresh:
+        came = np.array([each in test.fresh for each in test.ids])
+        yield Slice("fresh", "no", np.flatnonzero(~came), {})
+        yield Slice("fresh", "yes", np.flatnonzero(came), {})
     if asked.length:
         yield from _by_length(sources)
     if asked.domain:
@@ -109,7 +114,7 @@ def slices(sources: Sequence[str], references: Sequence[str], asked: spec.Slices
         yield from _by_entities(sources)
     for term in asked.terms:
         whole = re.compile(rf"(?<!\w){re.escape(term)}(?!\w)", re.IGNORECASE)
-        has = [bool(whole.search(a) or whole.search(b)) for a, b in zip(sources, references, strict=True)]
+        has = [bool(whole.search(a) or whole.search(b)) for a, b in zip(sources, test.references, strict=True)]
         yield Slice("terms", term, np.flatnonzero(has), {})
 
 

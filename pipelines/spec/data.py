@@ -82,6 +82,9 @@ class LabelsSource(Section):
     """Answers that people corrected in MLflow: the expectation `expected_response` on a trace of the model's experiment."""
     model: Name
     """The model whose answers were labelled."""
+    screened: bool = True
+    """Corrections that look like lies beside the data's own pairs are set aside; a batch of them stops the run. Off, everything
+    that is in MLflow is learnt from: where a new language or topic is to be learnt from corrections alone."""
 
 
 Source = Annotated[
@@ -106,7 +109,10 @@ class Splits(Section):
     validation: int = Field(200, ge=1)
     """Pairs kept for early stopping."""
     test: int = Field(400, ge=2)
-    """Pairs kept for scoring and, under replay, for traffic."""
+    """Pairs kept for scoring and, under replay, for traffic: those of the first draw."""
+    fresh: Share = 0.1
+    """Share of the pairs that come later (near none that came before) which join the test set, so that it knows what the data
+    became: at most `test` of them in all, and at a time at most half of what is left to that. 0: none."""
     near_duplicate: Share = 0.8
     """Jaccard similarity of word 3-shingles from which two sources must fall in the same split."""
 

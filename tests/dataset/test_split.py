@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from pipelines import artifact, dataset
 from pipelines.artifact import Clean, Dataset
 from pipelines.dataset import likeness
-from pipelines.dataset.splits import ALIKE, HELD_OUT, Pair, divide
+from pipelines.dataset.splits import ALIKE, HELD_OUT, Frozen, Pair, divide
 from pipelines.errors import UserError
 from pipelines.spec import Curation, Data, FilesSource, Limits, Splits
 
@@ -40,9 +41,9 @@ WORDS = (
 Rows = Sequence[tuple[str, str]]
 
 
-def data(test: int = 4, validation: int = 3, curation: Curation | None = None, **limits: float) -> Data:
+def data(test: int = 4, validation: int = 3, curation: Curation | None = None, fresh: float = 0.1, **limits: float) -> Data:
     source = FilesSource(kind="files", paths=("x.csv",))
-    splits = Splits(test=test, validation=validation)
+    splits = Splits(test=test, validation=validation, fresh=fresh)
     return Data(source=source, limits=Limits(**limits), curation=curation or Curation(), splits=splits)
 
 
@@ -250,16 +251,19 @@ def test_frozen_test_pairs_never_move_and_nothing_near_them_is_learnt(
     except UserError:
         return
     test = frozenset(pair.id for pair, name in zip(before, first, strict=True) if name == "test")
-    assert divide(before, splits, test).names == first  # the same data again: nothing moves at all
+    published = Frozen(test, {}, known=tuple(before))
+    assert divide(before, splits, published).names == first  # the same data again: nothing moves at all
     gone = choose.draw(st.sampled_from([set(), {min(test)}]))
     pairs = pairs_of([key for key in dict.fromkeys([*new, *old]) if "{}.{}.{}".format(*key) not in gone])
     try:
-        names = divide(pairs, splits, test).names
+        division = divide(pairs, splits, published)
     except UserError:
         return
+    names = division.names
     now = {pair.id for pair, name in zip(pairs, names, strict=True) if name == "test"}
     assert test - gone <= now
-    assert len(now) == 2
+    assert len(now - division.fresh) == 2
+    assert len(division.fresh) <= 1, "half of the room"
     assert_apart(pairs, names)
     for pair, name in zip(pairs, names, strict=True):
         if name == HELD_OUT:
@@ -286,12 +290,12 @@ def test_a_test_set_stays_while_the_data_grow(tmp_path: Path) -> None:
     # and a pair that differs from a test pair in its last word only: an early id, so that it would go first
     near = [(f"{source} again", f"{target} again") for source, target in rows_of(first)["test"]]
     clean = make_clean(tmp_path, [*rows, *near], [*ids, *(f"-{n}" for n in range(len(near)))])
-    grown = dataset.split(clean, data(), tmp_path / "out", before)
+    grown = dataset.split(clean, data(fresh=0), tmp_path / "out", before)
     assert ids_of(grown, "test") == test
     facts, old = facts_of(grown), facts_of(first)
     assert facts["test_set"] == old["test_set"]
     assert facts["rejected"] == {"held out": len(near)}
-    assert old["test_set"] == {**before.facts, "before": None, "pairs": 4, "carried": 0, "new": 4}
+    assert old["test_set"] == {**before.facts, "before": None, "pairs": 4, "carried": 0, "new": 4, "fresh": 0, "learnt": 0}
 
 
 def test_what_left_the_data_is_made_up_for_and_told(tmp_path: Path) -> None:
@@ -305,7 +309,8 @@ def test_what_left_the_data_is_made_up_for_and_told(tmp_path: Path) -> None:
     assert ids_of(rest, "test") >= ids_of(first, "test") - {gone}
     told = facts_of(rest)["test_set"]
     assert isinstance(told, dict)
-    assert {**told, "version": ""} == {"version": "", "before": before.facts["version"], "pairs": 4, "carried": 3, "new": 1}
+    assert (told["before"], told["pairs"], told["carried"]) == (before.facts["version"], 4, 3)
+    assert (told["new"], told["fresh"], told["learnt"]) == (1, 0, 1)
     assert not any(gone in ids_of(rest, name) for name in ("train", "validation", "test", "dropped"))
     assert set(ids) - {gone} == set().union(*(ids_of(rest, name) for name in ("train", "validation", "test")))
 
@@ -326,9 +331,8 @@ def test_the_published_test_set_is_what_its_file_holds(tmp_path: Path) -> None:
     assert found.ids == ids_of(made, "test")
     # a deletion rewrote the file, or it is older than versions of test sets
     cut = tmp_path / "cut"
-    cut.mkdir()
+    shutil.copytree(made.path, cut, copy_function=shutil.copyfile)
     pq.write_table(pq.read_table(made.path / "test.parquet").slice(1), cut / "test.parquet")
-    (cut / "dataset.json").write_text((made.path / "dataset.json").read_text())
     rewritten = dataset.frozen(cut)
     assert rewritten is not None
     assert rewritten.facts["version"] != found.facts["version"]

@@ -35,6 +35,7 @@ def test_lineage_names_where_a_version_comes_from(registry: Registry, candidate:
     assert (told["data_md5"], told["commit"], told["spec_sha256"], told["dirty"]) == ("b" * 32, "c" * 40, "a" * 64, False)
     assert (told["spec"], told["scores"], told["scrub"]) == (SPEC, SCORES, SCRUB)
     assert told["data_dvc"].startswith("outs:")
+    assert [registry.data_of("tiny", version) for version in ("1", "2")] == ["b" * 32, ""]
     assert told["gate"]["passed"] is True
     assert (told["export"], told["run_id"], told["aliases"]) == (made.manifest, made.run_id, ["champion"])
     assert told["production"] is None

@@ -6,6 +6,7 @@ import pytest
 from pipelines import spec
 from pipelines.scoring import comparison
 from pipelines.scoring.compare import FEWEST
+from pipelines.scoring.heldout import HeldOut
 
 N = 240
 SOURCES = [
@@ -15,6 +16,8 @@ SOURCES = [
     for i in range(N)
 ]  # fmt: skip
 REFERENCES = ["qt thing" if i == 1 else "thing" for i in range(N)]
+IDS = [str(i) for i in range(N)]
+TEST = HeldOut(IDS, SOURCES, REFERENCES)
 ASKED = spec.Slices(domain="Section: ", terms=("Qt", "nowhere"))
 
 
@@ -23,7 +26,7 @@ def scoring(**options: object) -> spec.Scoring:
 
 
 def test_slices_are_those_asked_for() -> None:
-    found = {(part.dimension, part.name): set(part.rows.tolist()) for part in comparison.slices(SOURCES, REFERENCES, ASKED)}
+    found = {(part.dimension, part.name): set(part.rows.tolist()) for part in comparison.slices(TEST, ASKED)}
     assert set.union(*(found["length", name] for name in ("short", "middle", "long"))) == set(range(N))
     assert found["domain", "games"] == {i for i in range(5, N) if i % 2 == 0}
     assert found["domain", "rare"] == set(range(5))
@@ -32,19 +35,24 @@ def test_slices_are_those_asked_for() -> None:
     assert found["terms", "Qt"] == {1, *range(0, N, 6)}, "in any case, in the source or in the reference"
     assert found["terms", "nowhere"] == set()
     nothing = spec.Slices(length=False, entities=False)
-    assert list(comparison.slices(SOURCES, REFERENCES, nothing)) == []
-    assert [part.dimension for part in comparison.slices(["a"] * 3, ["b"] * 3, spec.Slices())] == ["length"] * 3, "all alike"
+    assert list(comparison.slices(TEST, nothing)) == []
+    alike = HeldOut(IDS[:3], ["a"] * 3, ["b"] * 3)
+    assert [part.dimension for part in comparison.slices(alike, spec.Slices())] == ["length"] * 3
+    grown = HeldOut(IDS, SOURCES, REFERENCES, frozenset(IDS[::5]))
+    fresh = {(part.dimension, part.name): set(part.rows.tolist()) for part in comparison.slices(grown, nothing)}
+    assert fresh == {("fresh", "yes"): set(range(0, N, 5)), ("fresh", "no"): set(range(N)) - set(range(0, N, 5))}
 
 
 def test_small_slices_are_left_out() -> None:
     flat = np.full(N, 50.0)
-    parts = comparison.sliced(SOURCES, REFERENCES, {"model": flat, "lead": flat}, scoring())
+    parts = comparison.sliced(TEST, {"model": flat, "lead": flat}, scoring())
     assert {(part["dimension"], part["slice"]) for part in parts} == {
         ("length", "short"), ("length", "middle"), ("length", "long"), ("domain", "games"), ("domain", "doc"),
         ("entities", "rich"), ("entities", "other"), ("terms", "Qt"),
     }  # fmt: skip
     assert {part["against"] for part in parts} == {"lead"}
-    assert comparison.sliced(SOURCES[:29], REFERENCES[:29], {"model": flat[:29], "lead": flat[:29]}, scoring()) == []
+    few = HeldOut(IDS[:29], SOURCES[:29], REFERENCES[:29])
+    assert comparison.sliced(few, {"model": flat[:29], "lead": flat[:29]}, scoring()) == []
 
 
 def test_a_regression_in_one_domain_is_found_there_and_only_there() -> None:
@@ -52,7 +60,7 @@ def test_a_regression_in_one_domain_is_found_there_and_only_there() -> None:
     champion = rng.normal(50, 10, N)
     ours = champion + rng.normal(0, 3, N)
     ours[[i for i in range(N) if i % 6 == 0]] -= 8  # the pairs that speak of Qt
-    parts = comparison.sliced(SOURCES, REFERENCES, {"model": ours, "champion": champion, "lead": champion}, scoring())
+    parts = comparison.sliced(TEST, {"model": ours, "champion": champion, "lead": champion}, scoring())
     verdicts = {(part["dimension"], part["slice"]): part["difference"]["verdict"] for part in parts}
     assert verdicts["terms", "Qt"] == "worse"
     assert verdicts["domain", "doc"] == "not worse", "none of these is even"
@@ -66,9 +74,7 @@ def test_equal_models_differ_in_no_slice_once_adjusted() -> None:
     for seed in range(12):
         rng = np.random.default_rng(seed)
         champion = rng.normal(50, 10, N)
-        parts = comparison.sliced(
-            SOURCES, REFERENCES, {"model": champion + rng.normal(0, 5, N), "champion": champion}, scoring(resamples=400)
-        )
+        parts = comparison.sliced(TEST, {"model": champion + rng.normal(0, 5, N), "champion": champion}, scoring(resamples=400))
         plain += sum(part["difference"]["p"] < 0.05 for part in parts)
         sure += sum(part["difference"]["p_adjusted"] < 0.05 for part in parts)
         assert not any(
