@@ -6,7 +6,7 @@ UV := $(shell command -v uv || echo .venv/uv/bin/uv)
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: .venv/ready .venv/tools ## make .venv with the tested versions (every other target does this first)
+setup: .venv/ready .venv/tools .venv/nltk_data ## make .venv with the tested versions (every other target does this first)
 
 .venv/ready: pyproject.toml infra/constraints.txt
 	@command -v uv >/dev/null || test -x $(UV) || { python3 -m venv .venv/uv && .venv/uv/bin/pip install -qq uv; }
@@ -19,6 +19,12 @@ setup: .venv/ready .venv/tools ## make .venv with the tested versions (every oth
 	  && for deb in *.deb; do dpkg -x $$deb . || exit 1; done && rm -f *.deb && LC_ALL=C sed -i \
 	  's#/usr/share/prometheus/alertmanager#usr//share/prometheus/alertmanager#g' usr/bin/prometheus-alertmanager) \
 	  && mv $@.new $@ || { rm -rf $@.new; echo "no prometheus from apt: its tests are skipped, and make up has no alerts"; }
+
+.venv/nltk_data: | .venv/ready # Debian's WordNet as nltk reads it; lexnames, which Debian leaves out, stands in its manual page
+	@mkdir -p $@.new/corpora && (cd $@.new && apt-get download -qq wordnet-base wordnet-sense-index 2>/dev/null \
+	  && for deb in *.deb; do dpkg -x $$deb . || exit 1; done && rm -f *.deb && mv usr/share/wordnet corpora/ \
+	  && zcat usr/share/man/man5/lexnames.5WN.gz | sed -nE 's/^([0-9]{2})\t([a-zA-Z.]+).*/\1\t\2\t0/p' > corpora/wordnet/lexnames) \
+	  && mv $@.new $@ || { rm -rf $@.new; echo "no wordnet from apt: METEOR cannot be measured, and its tests are skipped"; }
 
 retrain: setup ## the whole line: raw data to a model in production (MODEL=models/x.yaml)
 	@$(PY)/seqline retrain $(MODEL)
@@ -40,7 +46,7 @@ lint: setup ## ruff and mypy
 
 BENCHMARKS := retrain scrub tagger pairs streaming flips curation training decoding resume overhead \
   economy serving overload stalled shutdown soak fuzz model_flips canary_kills secrets_serving secrets_review rollout \
-  controller_kills approvals compiled fuse judge judged scoring gates drift
+  controller_kills approvals compiled fuse judge judged scoring gates drift screening alerts loop
 bench: $(BENCHMARKS:%=bench-%) ## all benchmarks; each has its own target: bench-scrub, bench-pairs, bench-retrain, ...
 
 bench-%: setup

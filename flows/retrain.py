@@ -32,6 +32,7 @@ from pipelines.errors import GateClosed
 from pipelines.registry import Candidate, Lineage, Registry, Version
 from pipelines.rollout import controller
 from pipelines.rollout.store import Store
+from pipelines.scoring.metrics import meteor
 from pipelines.scrub.detect import placeholders
 from pipelines.spec import Section, Spec, load
 from pipelines.training import base, export, fit
@@ -73,12 +74,14 @@ def retrain(spec: str, why: str = "") -> Retrained | None:
 
 def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings, why: str = "") -> Retrained:
     """Every arrow of the picture, in order."""
+    if spec.scoring.asks_meteor:
+        meteor.ready()
     work = settings.folder("work", spec.name)
     registry = Registry(settings.mlflow, settings.artifacts)
     champion = registry.champion(spec.name)
     in_production = registry.fetch(spec.name, champion.version, settings.folder("live", spec.name)) if champion else None
 
-    prepared = prepare(spec, path, settings)
+    prepared = prepare(spec, path, settings, learnt(spec, champion, registry, settings))
     raw, clean, pairs = prepared.raw, prepared.clean, prepared.pairs
     preferences = preferring.gathered(spec, prepared, settings)
     public = beside(pairs, preferences, work)
@@ -124,6 +127,13 @@ def line(spec: Spec, path: Path, key: str, store: Store, settings: Settings, why
     deployments.pace(spec, rollout_open=True)
     receipt.leave(receipt.Receipt(key, spec.name, version.version, report.path.name), settings)
     return Retrained(spec, version, clean, page, report, carried_on(spec, store, settings))
+
+
+def learnt(spec: Spec, champion: Version | None, registry: Registry, settings: Settings) -> list[tuple[str, str]]:
+    """The data, (model, md5) each, that the version in production and the teacher have learned from."""
+    teacher, _, version = (teaching.seen(spec, settings) or "").partition("@")
+    models = [(spec.name, champion.version)] if champion else []
+    return [(name, registry.data_of(name, which)) for name, which in [*models, *([(teacher, version)] if teacher else [])]]
 
 
 def measured_by(name: str) -> Metric:

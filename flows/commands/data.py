@@ -15,6 +15,7 @@ from pipelines.errors import UserError
 if TYPE_CHECKING:
     from pipelines.dataset.deletion import Forgotten
     from pipelines.dataset.history import Difference, Use
+    from pipelines.registry import Registry
 
 app = typer.Typer(no_args_is_help=True, help="Versions of the data: log, diff, restore, forget, sweep.")
 
@@ -94,7 +95,11 @@ def forget(
     today = time.strftime("%Y-%m-%d", time.gmtime())
     found = deletion.forget(model, ids, settings.project, folders=folders, uses=uses(None, settings), why=why, on=today)
     (settings.folder("work", model) / "receipt.json").unlink(missing_ok=True)  # its retrain read what is gone
-    _report({"name": model, **asdict(found)}, as_json, "\n".join(_forgotten(model, ids, found)))
+    registry = _registry(settings)
+    tables = registry.forget_pairs(model, ids) if registry else []
+    lines = _forgotten(model, ids, found)
+    lines[-2:-2] = [f"table          evaluation.json of run {run}" for run in tables]
+    _report({"name": model, **asdict(found), "tables": tables}, as_json, "\n".join(lines))
 
 
 def _forgotten(model: str, ids: list[str], found: "Forgotten") -> list[str]:
@@ -128,12 +133,18 @@ def sweep(as_json: Json = False) -> None:
 def uses(model: str | None, settings: Settings) -> "list[Use]":
     """Which version of data/ each registered version of `model` (None: of every model) was trained on."""
     from pipelines.dataset.history import Use
+
+    registry = _registry(settings)
+    return [Use(name, version, md5) for name, version, md5 in registry.trained_on(model)] if registry else []
+
+
+def _registry(settings: Settings) -> "Registry | None":
+    """None where nothing was ever registered: no reason to make the database."""
     from pipelines.registry import Registry
 
     if settings.mlflow.startswith("sqlite:///") and not Path(settings.mlflow.removeprefix("sqlite:///")).is_file():
-        return []  # nothing was ever registered: no reason to make the database
-    registry = Registry(settings.mlflow, settings.artifacts)
-    return [Use(name, version, md5) for name, version, md5 in registry.trained_on(model)]
+        return None
+    return Registry(settings.mlflow, settings.artifacts)
 
 
 def _called(reference: str, model: str, settings: Settings) -> str:

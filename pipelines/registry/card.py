@@ -115,7 +115,8 @@ def summary(task: str, facts: Facts, lineage: Lineage) -> str:
 {gate_table(facts.gate)}
 
 Data: data.dvc md5 `{lineage.data_md5}`. Code: commit `{lineage.commit}`{state}. \
-The whole model card is README.md under the run's artifacts, in model/.
+The whole model card is README.md under the run's artifacts, in model/; \
+evaluation.json beside it is a table of the worst pairs and a sample.
 """
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import artifact, signature
 from pipelines.errors import GateClosed, SeqlineError, Transient
-from pipelines.registry import card, package
+from pipelines.registry import card, evaluation, package
 from pipelines.registry.connect import Connection, asking
 from pipelines.registry.records import Candidate, Version
 
@@ -101,6 +101,8 @@ class Versions(Connection):
         for start in range(0, len(params), BATCH):
             self.client.log_batch(run_id, params=params[start : start + BATCH])
         self.client.log_batch(run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
+        if (pairs := evaluation.table(candidate)) is not None:
+            self.client.log_table(run_id, pairs, evaluation.FILE)
         self.client.log_inputs(run_id, [package.data_input(name, candidate, told)])
         self.client.set_terminated(run_id)
         return tags

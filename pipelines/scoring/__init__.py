@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.decode import Answer
     from pipelines.scoring.heldout import HeldOut
 
-CODE_VERSION = 5
+CODE_VERSION = 6
 SAMPLES = 10  # outputs shown in the report
 MASKED = 500  # most pairs that are decoded once more with a shared word masked by a placeholder
 CHUNK = 128  # sources decoded between two moves of the progress bar
@@ -129,6 +129,7 @@ def _write(
 
     from pipelines.scoring import filtered, gate, measure
     from pipelines.scoring.judge.lexical import Lexical
+    from pipelines.scoring.metrics import meteor
     from pipelines.scoring.report import page
     from pipelines.scoring.report.rows import mean_logprob, rows
     from pipelines.scoring.safety import measured as safety
@@ -165,6 +166,7 @@ def _write(
         "dataset sha256": dataset.sha256,
         "champion's export sha256": rivals["champion"].sha256 if "champion" in rivals else None,
         "scoring code": CODE_VERSION,
+        **({"METEOR": meteor.signature()} if scoring.asks_meteor else {}),
     }
     rules = gate.gate(scores, scoring.gate)
     verdict = {"passed": all(rule.passed for rule in rules), "rules": [asdict(rule) for rule in rules]}
@@ -213,8 +215,17 @@ def _read(dataset: Dataset, seen: int) -> "tuple[HeldOut, HeldOut, list[str]]":
     if len(test["id"]) < 2:
         raise UserError(f"data.splits.test: {len(test['id'])} test pairs are too few to score: raise it, or give more data")
     order = sorted(range(len(train["id"])), key=lambda row: hashlib.sha256(f"seen {train['id'][row]}".encode()).digest())
-    known = ([train[name][row] for row in order[:seen]] for name in ("id", "source", "target"))
-    return HeldOut(test["id"], test["source"], test["target"]), HeldOut(*known), train["target"]
+    ids, sources, targets = ([train[name][row] for row in order[:seen]] for name in ("id", "source", "target"))
+    held = HeldOut(test["id"], test["source"], test["target"], _fresh(dataset.path / "test.parquet"))
+    return held, HeldOut(ids, sources, targets), train["target"]
+
+
+def _fresh(path: Path) -> frozenset[str]:
+    """The ids of the test pairs that joined after the first draw; a dataset without such has no column that says so."""
+    from pyarrow import parquet
+
+    table = parquet.read_table(path)
+    return frozenset(table.filter(table["fresh"])["id"].to_pylist()) if "fresh" in table.column_names else frozenset()
 
 
 def _pairs(path: Path) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from pipelines.scoring.judge import Judge
 from pipelines.scoring.judge.judged import Logprobs, judged
 from pipelines.scoring.judge.lexical import Lexical
 from pipelines.scoring.metrics import tasks
-from pipelines.scoring.metrics.sentences import METRICS, corpus, sentences
+from pipelines.scoring.metrics.sentences import KNOWN, METRICS, corpus, sentences
 from pipelines.scoring.safety import leaks
 
 Sentences = Mapping[str, NDArray[np.float64]]
@@ -50,9 +50,10 @@ def measure(
     none is given) may read `logprobs`, the mean log-probabilities of tokens, by system.
 
     Raises:
-        UserError: a metric of `scoring.tasks` finds nothing to measure in a reference.
+        UserError: a metric of `scoring.tasks` finds nothing to measure in a reference, or METEOR is asked for without WordNet.
     """
-    points = {system: sentences(METRICS, texts, test.references) for system, texts in answers.items()}
+    names = KNOWN if scoring.asks_meteor else METRICS
+    points = {system: sentences(names, texts, test.references) for system, texts in answers.items()}
     model = points["model"]
     gating = {system: theirs[scoring.metric] for system, theirs in points.items()}
     return {
@@ -67,7 +68,7 @@ def measure(
             if system != "model"
         },
         "comparison": comparison.against(gating, scoring),
-        "slices": comparison.sliced(test.sources, test.references, gating, scoring),
+        "slices": comparison.sliced(test, gating, scoring),
         "tasks": _tasks(test, answers, scoring),
         "copied": habits.copying(test.sources, answers["model"], test.references, scoring),
         "looping": habits.looping(test.sources, answers["model"], test.references, scoring),

@@ -128,8 +128,10 @@ class Gate(Section):
 
 
 class Scoring(Section):
-    metric: Literal["rougeL", "rouge1", "rouge2", "chrf", "bleu"] = "rougeL"
+    metric: Literal["rougeL", "rouge1", "rouge2", "chrf", "bleu", "meteor"] = "rougeL"
     """The metric that gates: mean of the sentence scores (0 to 100)."""
+    meteor: bool = False
+    """Measure METEOR, too (so does `metric: meteor`): English alone; it needs WordNet, which `make setup` brings by apt."""
     lead_words: int = Field(12, ge=1)
     """Words of the source that the `lead` baseline answers with."""
     lead_after: str = ""
@@ -163,6 +165,11 @@ class Scoring(Section):
     it is kept. Nothing is decided by it."""
     gate: Gate = Gate()
     """What a version needs to be let into a rollout."""
+
+    @property
+    def asks_meteor(self) -> bool:
+        """Whether METEOR is wanted."""
+        return self.meteor or self.metric == "meteor"
 
     @property
     def asks_base(self) -> bool:

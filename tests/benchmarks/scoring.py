@@ -127,7 +127,7 @@ def fast(data: Pairs, judge: Judge) -> Scored:
 
 def forget() -> None:
     """Nothing of an earlier turn may help a later one."""
-    for remembered in (ngrams.counts, ngrams._bleu_words, ngrams._ter_words, sentences._rouge, sentences._rouges):
+    for remembered in (ngrams.counts, ngrams.bleu_words, ngrams._ter_words, sentences._rouge, sentences._rouges):
         remembered.cache_clear()
     for tokenizer in (sacrebleu.BLEU().tokenizer, sacrebleu.TER().tokenizer):
         remembering: Any = type(tokenizer).__call__

@@ -77,6 +77,7 @@ def test_an_untrained_model_is_scored_and_stopped_at_the_gate(exports: list[Expo
     outputs = parquet.read_table(found.path / "outputs.parquet").to_pydict()
     assert outputs["id"] == parquet.read_table(tmp_path / "dataset-100" / "test.parquet")["id"].to_pylist()
     assert len(set(outputs["output"])) > 1
+    assert outputs["champion"] == outputs["champion_score"] == [None] * 100
     verdict = json.loads((found.path / "gate.json").read_text())
     assert not verdict["passed"]
     assert [rule["rule"] for rule in verdict["rules"] if not rule["passed"]] == ["reads_source", "looping", "contamination"]

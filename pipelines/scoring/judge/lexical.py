@@ -8,7 +8,7 @@ between two versions may gate.
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from pipelines.scoring.judge.verdict import SentenceVerdict, Span, Verdict, sentence_bounds
 
@@ -31,8 +31,7 @@ PLACEHOLDER = re.compile(r"<[A-Z_]+_\d+>")
 PART = re.compile(r"\d+|[^\W\d_]+")
 IDENTIFIER = re.compile(r"(?:(?<![^\W\d_])lib(?=[^\W\d_]{2})|[^\W\d_]{3,})")  # libfoo-dev: lib, foo, dev
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-FEWEST_STEM_LETTERS = 3
-FEWEST_ABBREVIATION_LETTERS = 3
+FEWEST_STEM_LETTERS = 3  # of an identifier's part too
 FEWEST_INNER_LETTERS = 4
 MARKS = frozenset("-_.+")
 KEPT = 2**15  # words that are remembered: most come again
@@ -82,26 +81,34 @@ def stem(word: str) -> str:
 
 
 class _Source:
-    """What one source supports."""
+    """What one source supports. Only the stretches between blanks that can hold what is asked for are read."""
 
     def __init__(self, text: str) -> None:
-        bare = PLACEHOLDER.sub(" ", text)
-        read = [_read(word) for word in set(WORD.findall(bare))]
-        marks = PLACEHOLDER.findall(text)
+        marked = "<" in text
+        bare = PLACEHOLDER.sub(" ", text) if marked else text
+        self.marks = frozenset(PLACEHOLDER.findall(text)) if marked else frozenset[str]()
         self.text = bare.lower()
-        self.parts = frozenset(marks).union(*[parts for parts, _, _ in read])
-        self.stems = frozenset(map(stem, marks)).union(*[stems for _, stems, _ in read])
-        self.abbreviations = frozenset[str]().union(*[short for _, _, short in read])
+        self._bare = bare
+
+    @cached_property
+    def stretches(self) -> list[tuple[str, str]]:
+        """Each as (lower-case, as it stands); no word runs over a blank."""
+        return [(stretch.lower(), stretch) for stretch in set(self._bare.split())]
 
     def holds(self, part: str) -> bool:
-        if part in self.parts:
-            return True
-        if _exact(part):
-            return False
+        if part.startswith("<"):
+            return part in self.marks
+        if part.isdigit():
+            return any(part in parts for parts, _, _ in self._near(part))
         root = stem(part)
-        if root in self.stems or (len(root) >= FEWEST_INNER_LETTERS and root in self.text):
+        if len(root) >= FEWEST_INNER_LETTERS and root in self.text:
             return True
-        return any(part[:end] in self.abbreviations for end in range(FEWEST_ABBREVIATION_LETTERS, len(part) + 1))
+        # A word of the same stem, and an abbreviation of it, both hold its first letters.
+        return any(root in stems or part.startswith(short) for _, stems, short in self._near(part[:FEWEST_STEM_LETTERS]))
+
+    def _near(self, letters: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]:
+        """What stands in the stretches with these letters (beyond ASCII, a part's lower case may be another than there)."""
+        return (_read(whole) for lower, whole in self.stretches if letters in lower or not whole.isascii())
 
 
 def _judge(source: str, output: str, threshold: float) -> Verdict:
@@ -151,10 +158,12 @@ def _content(output: str) -> Iterator[tuple[re.Match[str], str]]:
 
 
 @lru_cache(KEPT)
-def _read(word: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """A word's parts, their stems, and the parts of an identifier that may begin a word."""
-    parts = _parts(word)
-    return parts, tuple(map(stem, parts)), tuple(IDENTIFIER.findall(word.lower())) if _compound(word) else ()
+def _read(stretch: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The parts of its words, their stems, and the parts of identifiers that may begin a word."""
+    words = WORD.findall(stretch)
+    parts = tuple([part for word in words for part in _parts(word)])
+    short = [name for word in words if _compound(word) for name in IDENTIFIER.findall(word.lower())]
+    return parts, tuple([stem(part) for part in parts]), tuple(short)
 
 
 @lru_cache(KEPT)

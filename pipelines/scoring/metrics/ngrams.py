@@ -6,9 +6,10 @@ only at what the last one left. TER searches for shifts by sacrebleu's own code 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import count
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from rapidfuzz.distance import Levenshtein
 from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
-from sacrebleu.metrics.lib_ter import translation_edit_rate
+from sacrebleu.metrics.lib_ter import _MAX_SHIFT_CANDIDATES, BeamEditDistance, _shift, translation_edit_rate
 from sacrebleu.metrics.ter import TER
 
 Integers = NDArray[np.int64]
@@ -75,7 +76,7 @@ def of_words(predictions: Sequence[str], references: Sequence[str]) -> Counts:
     """BLEU's [length, the reference's, shared n-grams for n = 1 to 4, the prediction's for n = 1 to 4], a row a pair."""
     number: defaultdict[str, int] = defaultdict(count().__next__)
     sides = [
-        [np.array([*map(number.__getitem__, _bleu_words(text))], dtype=np.int64) for text in texts]
+        [np.array([*map(number.__getitem__, bleu_words(text))], dtype=np.int64) for text in texts]
         for texts in (predictions, references)
     ]
     ours, theirs = (_totals(side, WORDS) for side in sides)
@@ -98,7 +99,34 @@ def _edits(words: tuple[str, ...], wanted: tuple[str, ...]) -> list[int]:
         least = max(len(words), len(wanted)) - (len(wanted) - len(left))
         if distance <= least + 1:
             return [distance, len(wanted)]
+        return [_shifted([*words], [*wanted]), len(wanted)]
     return [*translation_edit_rate([*words], [*wanted])]
+
+
+def _shifted(words: list[str], wanted: list[str]) -> int:
+    """The edits of `translation_edit_rate`, where tercom's beam leaves nothing out."""
+    shifts = tried = 0
+    while True:
+        gain, better, tried = _shift(words, wanted, lambda text: _Distance(text, wanted), tried)
+        if tried >= _MAX_SHIFT_CANDIDATES or gain <= 0:
+            return shifts + Levenshtein.distance(words, wanted)
+        shifts, words = shifts + 1, better
+
+
+class _Distance:
+    """tercom's (edits, trace) between two texts. Of most shifts that it tries it asks for the edits alone, which are
+    Levenshtein's; who unpacks both gets tercom's."""
+
+    __slots__ = ("_wanted", "_words")
+
+    def __init__(self, words: list[str], wanted: list[str]) -> None:
+        self._words, self._wanted = words, wanted
+
+    def __getitem__(self, place: Literal[0]) -> int:
+        return Levenshtein.distance(self._words, self._wanted)
+
+    def __iter__(self) -> Iterator[int | str]:
+        return iter(BeamEditDistance(self._wanted)(self._words))
 
 
 def _totals(texts: Sequence[Integers], orders: int) -> Integers:
@@ -146,7 +174,8 @@ _bleu, _ter = BLEU(force=True), TER()
 
 
 @lru_cache(2**16)
-def _bleu_words(text: str) -> tuple[str, ...]:
+def bleu_words(text: str) -> tuple[str, ...]:
+    """The words of a text as BLEU counts them (sacrebleu's tokenizer 13a)."""
     return tuple(str(_bleu.tokenizer(text.rstrip())).split())
 
 

@@ -2,8 +2,8 @@
 
 `evaluate.load` fetches a script from the hub and keeps its inputs under ~/.cache; these classes are imported, keep their inputs
 in memory, and take part in `evaluate.combine`. BLEU (Papineni 2002), chrF (Popović 2015) and TER (Snover 2006) are sacrebleu's,
-with the signatures; ROUGE (Lin 2004) equals rouge_score's, without stemming: all from 0 to 100 (TER: less is better, and it may
-pass 100). Shares, of `tasks`, run from 0 to 1. There is no METEOR: the WordNet that it looks words up in is in no package.
+with the signatures; ROUGE (Lin 2004) equals rouge_score's, without stemming; METEOR (Lavie and Agarwal 2007) is nltk's: all
+from 0 to 100 (TER: less is better, and it may pass 100). Shares, of `tasks`, run from 0 to 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ import evaluate
 from pipelines import spec
 from pipelines.errors import UserError
 from pipelines.scoring.metrics import ngrams, tasks
+from pipelines.scoring.metrics.meteor import signature
 from pipelines.scoring.metrics.rouge import ROUGES
 from pipelines.scoring.metrics.sentences import sentences
 
@@ -66,6 +67,14 @@ class Rouge(_Overlap):
         return {name: float(rows[name].mean()) for name in ROUGES}
 
 
+class Meteor(_Overlap):
+    """Mean METEOR, of English: {"meteor", "meteor_signature"}."""
+
+    def _compute(self, predictions: Texts, references: Texts) -> dict[str, Any]:
+        value = float(sentences(["meteor"], predictions, references)["meteor"].mean())
+        return {"meteor": value, "meteor_signature": signature()}
+
+
 class ExactMatch(_Overlap):
     """Share of the outputs that are their reference, blanks aside: {"exact_match"}."""
 
@@ -114,7 +123,7 @@ class Style(_Overlap):
 
 
 METRICS = {
-    "bleu": Bleu, "chrf": Chrf, "ter": Ter, "rouge": Rouge, "exact_match": ExactMatch, "fields": Fields,
+    "bleu": Bleu, "chrf": Chrf, "ter": Ter, "rouge": Rouge, "meteor": Meteor, "exact_match": ExactMatch, "fields": Fields,
     "json_schema": JsonSchema, "steps": Steps, "style": Style,
 }  # fmt: skip
 OVERLAP = ("bleu", "chrf", "ter", "rouge")

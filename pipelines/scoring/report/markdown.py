@@ -15,7 +15,14 @@ SYSTEMS = {
     "base": "the base alone",
     "other": "output for another source",
 }
-METRIC_NAMES = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeL": "ROUGE-L", "chrf": "chrF", "bleu": "BLEU"}
+METRIC_NAMES = {
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "chrf": "chrF",
+    "bleu": "BLEU",
+    "meteor": "METEOR",
+}
 CORPUS_NAMES = {**METRIC_NAMES, "ter": "TER (less is better)"}
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipelines.scoring.judge.lexical import PLACEHOLDER, STOP_WORDS, flags, stem
+from pipelines.scoring.judge.lexical import IDENTIFIER, PLACEHOLDER, STOP_WORDS, WORD, _compound, _parts, _Source, flags, stem
 
 SOURCE = (
     "Package: libfoo2-dev\nSection: libdevel\nHomepage: <URL_1>\nDescription: Foo compresses tarballs in 64 blocks. "
@@ -70,6 +70,44 @@ def test_an_extract_is_never_flagged(source: str, data: st.DataObject) -> None:
     verdict = flags([source], [kept], 0.0)[0]
     assert verdict.unsupported == ()
     assert verdict.flagged == (verdict.support == 0.0)  # flagged only if it says nothing at all
+
+
+pieces = st.one_of(
+    st.sampled_from(
+        [
+            "lib",
+            "libfoo-dev",
+            "fooBar",
+            "gaming",
+            "game",
+            "\u03a3\u0391\u03a3",
+            "<URL_2>",
+            "12",
+            "C++",
+            "\u0130st",
+            "a_b-c",
+            "dat",
+        ]
+    ),
+    st.text(max_size=4),
+)
+
+
+@given(st.lists(pieces, max_size=8), st.lists(pieces, max_size=4), st.sampled_from(["", " ", "-", ". "]))
+@settings(max_examples=300, deadline=None)
+def test_what_a_source_holds_is_what_all_of_its_words_hold(source: list[str], output: list[str], between: str) -> None:
+    """Only the stretches that may matter are read; here all are."""
+    told = between.join(source)
+    bare = PLACEHOLDER.sub(" ", told)
+    words = WORD.findall(bare)
+    parts = {part for word in words for part in _parts(word)} | {*PLACEHOLDER.findall(told)}
+    short = {name for word in words if _compound(word) for name in IDENTIFIER.findall(word.lower())}
+    for part in {part for word in WORD.findall(between.join(output)) for part in (*_parts(word), *PLACEHOLDER.findall(word))}:
+        held = part in parts
+        if not part.startswith("<") and not part.isdigit():
+            root = stem(part)
+            held |= root in map(stem, parts) or (len(root) >= 4 and root in bare.lower()) or part.startswith(tuple(short))
+        assert _Source(told).holds(part) == held, part
 
 
 @given(text, text, st.floats(0, 1), st.floats(0, 1))
