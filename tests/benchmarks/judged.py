@@ -27,7 +27,7 @@ from pipelines.scoring.judge.shipped import FILE
 from tests.benchmarks import public, results
 from tests.benchmarks.public import Labelled
 
-MACRO, DETACHED = 0.78, 0.93  # the bars of issue 7
+MACRO, LEFT_OUT, DETACHED = 0.78, 0.95, 0.93  # the bars of issue 7
 PAIRS = 200  # a second on one core, of the whole cascade
 THRESHOLD = 0.5
 
@@ -118,10 +118,20 @@ def own(data: Path) -> Iterator[results.Row]:
         yield results.bounded(f"frozen: Brier, {name}", brier["value"], "", None, brier["n"], [brier["low"], brier["high"]])
         for rate in ("tpr", "fpr"):
             yield row(f"frozen: {rate.upper()}, {name}, flagged from {frozen['threshold']:.3f}", Estimate(**frozen[rate]), None)
+        yield from left_out(name, {kind: Estimate(**each) for kind, each in facts.get("left_out", {}).items()})
     kept = [judge.judge(sources, targets) for _ in range(2)]
     yield results.bounded(
         "verdicts that differ between two runs", sum(a != b for a, b in zip(*kept, strict=True)), "", 0, len(targets)
     )
+
+
+def left_out(name: str, found: dict[str, Estimate]) -> Iterator[results.Row]:
+    """Each kind of corruption under a head that never saw it, measured when the judge was fit."""
+    for kind, each in found.items():
+        yield row(f"frozen: AUROC {name}, never shown: {kind}", each, None)
+    if found:
+        mean = float(np.mean([each.value for each in found.values()]))
+        yield results.at_least(f"frozen: AUROC {name}, mean of {len(found)} kinds never shown", mean, "share", LEFT_OUT)
 
 
 def translated(data: Path, exports: Path) -> Iterator[results.Row]:

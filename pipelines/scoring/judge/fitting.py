@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.decode.likelihood import Likelihood
+from pipelines.scoring.compare import Estimate
 from pipelines.scoring.judge import shipped, threshold
 from pipelines.scoring.judge.corrupt import KINDS, Pairs, corrupt
-from pipelines.scoring.judge.evidence import COLUMNS, evidence, rarities
-from pipelines.scoring.judge.head import Calibration, Head, calibrated, calibration, fit
+from pipelines.scoring.judge.evidence import COLUMNS, EXPECTED, evidence, rarities
+from pipelines.scoring.judge.head import Calibration, Head, Penalty, auroc, calibrated, calibration, fit
 from pipelines.scoring.judge.lessons import Lesson, lessons, looped, weights
 from pipelines.scoring.judge.spans import whole
 from pipelines.scoring.judge.threshold import Frozen
@@ -35,16 +36,23 @@ class How(NamedTuple):
 @dataclass(frozen=True)
 class Fitted:
     """`head` is the task's, at equal shares of supported and unsupported outputs, where `calibration` is measured; `own` is the
-    same at the share that one domain expects, where `frozen` is its threshold."""
+    same at the share that one domain expects, where `frozen` is its threshold. `left_out` is the AUROC of each kind of fault
+    under a head that learnt from all others: how it may do on those that nobody thought of."""
 
     head: Head
     own: Head
     frozen: Frozen
     calibration: Calibration
+    left_out: Mapping[str, Estimate]
 
     def plain(self) -> dict[str, Any]:
         """The domain's part, as JSON."""
-        return {"head": self.own.plain(), "threshold": self.frozen.plain(), "calibration": self.calibration.plain()}
+        return {
+            "head": self.own.plain(),
+            "threshold": self.frozen.plain(),
+            "calibration": self.calibration.plain(),
+            "left_out": {kind: asdict(found) for kind, found in self.left_out.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -58,25 +66,40 @@ class _Known:
     part: NDArray[np.str_]
     kind: NDArray[np.str_]
 
+    def without(self, kind: str) -> "_Known":
+        """The same but for the sentences of lessons of this `kind`; `outputs` are as they were."""
+        kept = self.kind != kind
+        rows = (self.values[kept], self.pair[kept], self.false[kept])
+        return _Known(*rows, self.outputs, self.part[kept], self.kind[kept])
+
+
+class _Prior(NamedTuple):
+    """The columns that a head reads with what is known of them before any data: the signs of their weights, and which weights
+    are expected."""
+
+    signs: Mapping[str, int]
+    expected: Mapping[str, float]
+
 
 def summaries(data: Path, name: str, after: str, how: How) -> tuple[dict[str, float], Fitted]:
     """Rarities and head from the dataset's train pairs, frozen with its test pairs. Raises UserError for too few of them."""
     sources, targets = _read(data, "train")
     rarity = rarities(sources[:RARITY_TEXTS])
     known = _known(lessons(sources[: how.train], targets[: how.train], how.seed, after=after), None, rarity)
-    fitted = _fit(known, shipped.SUMMARIES)
-    held = [Lesson(*pair, "target", "true") for pair in zip(*_read(data, "test", how.test), strict=True)]
-    return rarity, _frozen(fitted, _known(_corrupted(held, how.seed), None, rarity), name, how.prevalence)
+    true = [Lesson(*pair, "target", "true") for pair in zip(*_read(data, "test", how.test), strict=True)]
+    held = _known(_corrupted(true, how.seed), None, rarity)
+    return rarity, _fitted(known, held, _Prior(shipped.SUMMARIES, EXPECTED), name, how.prevalence)
 
 
 def translations(data: Path, name: str, export: Path, how: How) -> Fitted:
     """The same for translations into German, with the log-probabilities that the model in `export` finds."""
-    model, known = Likelihood(export), []
+    model, parts = Likelihood(export), []
     for split, most in (("train", how.train), ("test", how.test)):
         pairs = [Lesson(*pair, "target", "true") for pair in zip(*_read(data, split, most), strict=True)]
         said = _corrupted(pairs, how.seed, translated=True)
-        known.append(_known(said, logprobs(model, [each.source for each in said], [each.output for each in said]), {}))
-    return _frozen(_fit(known[0], shipped.TRANSLATIONS), known[1], name, how.prevalence)
+        parts.append(_known(said, logprobs(model, [each.source for each in said], [each.output for each in said]), {}))
+    known, held = parts
+    return _fitted(known, held, _Prior(shipped.TRANSLATIONS, {}), name, how.prevalence)
 
 
 def logprobs(model: Likelihood, sources: Sequence[str], outputs: Sequence[str]) -> list[float | None]:
@@ -124,7 +147,7 @@ def _known(said: Sequence[Lesson], means: Sequence[float | None] | None, rarity:
     return _Known(found.columns, found.pair, np.array(false, dtype=np.bool_), outputs, *names)
 
 
-def _fit(known: _Known, signs: Mapping[str, int]) -> Head:
+def _fit(known: _Known, prior: _Prior) -> Head:
     """Each part of the lessons counts the same, and within it true and false sentences."""
     weight = np.zeros(len(known.false))
     for part in sorted(set(known.part.tolist())):
@@ -133,11 +156,28 @@ def _fit(known: _Known, signs: Mapping[str, int]) -> Head:
         for truth in (True, False):
             counts[known.false[own] == truth] /= counts[known.false[own] == truth].sum()
         weight[own] = counts
-    return fit(known.values, COLUMNS, known.false, signs, prevalence=TAUGHT, domains=known.part.tolist(), weights=weight)
+    parts, penalty = known.part.tolist(), Penalty(expected=prior.expected)
+    return fit(
+        known.values, COLUMNS, known.false, prior.signs, prevalence=TAUGHT, domains=parts, weights=weight, penalty=penalty
+    )
 
 
-def _frozen(fitted: Head, held: _Known, name: str, prevalence: float) -> Fitted:
+def _left_out(known: _Known, held: _Known, prior: _Prior) -> dict[str, Estimate]:
+    """The AUROC of true held-out outputs against those of each kind, by a head that never saw the kind."""
+    kinds, found = np.empty(len(held.outputs), dtype=held.kind.dtype), dict[str, Estimate]()
+    kinds[held.pair] = held.kind
+    for kind in sorted(set(held.kind.tolist()) - {"true"}):
+        head = _fit(known.without(kind), prior)
+        doubt = whole(head.probabilities(held.values, COLUMNS), held.pair, len(held.outputs))
+        asked = (kinds == kind) | (kinds == "true")
+        if (kinds == kind).sum() > 1:
+            found[kind] = auroc(doubt[asked], held.outputs[asked])
+    return found
+
+
+def _fitted(known: _Known, held: _Known, prior: _Prior, name: str, prevalence: float) -> Fitted:
     """Half of the held-out outputs calibrate, the other half choose and measure the threshold."""
+    fitted = _fit(known, prior)
     first = held.pair % 4 < 2
     own = calibrated(fitted, fitted.logits(held.values[first], COLUMNS), held.false[first], prevalence)
     doubt = whole(own.probabilities(held.values, COLUMNS), held.pair, len(held.outputs))
@@ -145,4 +185,4 @@ def _frozen(fitted: Head, held: _Known, name: str, prevalence: float) -> Fitted:
     (frozen,) = threshold.freeze(doubt[rest], held.outputs[rest], [name] * int(rest.sum()), prevalence)
     even = own.shifted(-math.log(prevalence / (1 - prevalence)))
     told = whole(even.probabilities(held.values, COLUMNS), held.pair, len(held.outputs))[rest]
-    return Fitted(even, own, frozen, calibration(told, held.outputs[rest]))
+    return Fitted(even, own, frozen, calibration(told, held.outputs[rest]), _left_out(known, held, prior))

@@ -2,10 +2,12 @@
 
 P = 1 / (1 + exp(-(intercept + weights * (values - mean) / scale))), fit by penalised maximum likelihood. A column with a known
 sign never gets a weight of the other (its least is 0): what a small training set says by chance cannot turn good evidence bad.
+It starts from the weights that are expected: evidence that no training fault touched still counts against faults that nobody
+thought of.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,18 @@ Floats = NDArray[np.float64]
 
 STRENGTH = 0.1  # of the penalty on squared weights beside the mean log loss: a head for texts unlike those that it was fit on
 BINS = 10
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """`strength` times half the squared distance of the weights from those `expected`: a standard deviation's log-odds, 0 of a
+    column that it lacks."""
+
+    strength: float = STRENGTH
+    expected: Mapping[str, float] = field(default_factory=dict)
+
+
+PLAIN = Penalty()
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,7 @@ def fit(
     prevalence: float | None = None,
     domains: Sequence[str] | None = None,
     weights: ArrayLike | None = None,
-    strength: float = STRENGTH,
+    penalty: Penalty = PLAIN,
 ) -> Head:
     """Fit a head on rows of `values` whose truth is known.
 
@@ -115,13 +129,13 @@ def fit(
     weight = _weigh(truth, prevalence, np.ones(len(truth)) if weights is None else np.asarray(weights, dtype=np.float64))
     known = sorted(set(domains)) if domains is not None else [""]
     place = np.array([known.index(each) for each in domains]) if domains is not None else np.zeros(len(truth), dtype=np.int64)
-    count = len(columns)
+    count, centre = len(columns), np.array([penalty.expected.get(column, 0.0) for column in columns])
 
     def loss(point: Floats) -> tuple[float, Floats]:
-        slopes, logit = point[:count], standard @ point[:count] + point[count:][place]
+        away, logit = point[:count] - centre, standard @ point[:count] + point[count:][place]
         error = weight * (sigmoid(logit) - truth)
-        value = float(weight @ (np.logaddexp(0.0, logit) - truth * logit)) + strength / 2 * float(slopes @ slopes)
-        return value, np.concatenate([standard.T @ error + strength * slopes, np.bincount(place, error, len(known))])
+        value = float(weight @ (np.logaddexp(0.0, logit) - truth * logit)) + penalty.strength / 2 * float(away @ away)
+        return value, np.concatenate([standard.T @ error + penalty.strength * away, np.bincount(place, error, len(known))])
 
     bounds = [{1: (0.0, None), -1: (None, 0.0)}.get(sign, (None, None)) for sign in signs.values()]
     free = [(None, None)] * len(known)
@@ -133,7 +147,7 @@ def fit(
 def calibrated(head: Head, logits: Floats, unsupported: ArrayLike, prevalence: float) -> Head:
     """`head` with its log-odds scaled and moved so that they hold at `prevalence` (0 to 1) on pairs of one domain, which it
     found to have these `logits` (Platt 1999). Their order stays: a slope below 0 is taken as 0."""
-    line = fit(np.asarray(logits)[:, None], ("logit",), unsupported, {"logit": 1}, prevalence=prevalence, strength=1e-4)
+    line = fit(np.asarray(logits)[:, None], ("logit",), unsupported, {"logit": 1}, prevalence=prevalence, penalty=Penalty(1e-4))
     slope = line.weights[0] / line.scale[0]
     moved = line.intercept + slope * (head.intercept - line.mean[0])
     return replace(head, weights=tuple(round(slope * each, 6) for each in head.weights), intercept=round(moved, 6))

@@ -16,12 +16,13 @@ from pipelines.scoring.judge import cascade, crossfit, head, threshold
 from pipelines.scoring.judge.cascade import CROSS, FACTS, FULL, Cascade, Domain
 from pipelines.scoring.judge.corpus import Row, read
 from pipelines.scoring.judge.cross import Cross
-from pipelines.scoring.judge.evidence import COLUMNS, SIGNS, evidence, rarities
+from pipelines.scoring.judge.evidence import COLUMNS, EXPECTED, SIGNS, evidence, rarities
 from pipelines.scoring.judge.shipped import ranked
 from pipelines.scoring.judge.verdict import sentence_bounds
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 WRONG_SIDE = 0.01  # of each truth at most, on validation, where the evidence alone decides
+EXPECTS = head.Penalty(expected=EXPECTED)
 ANY = ""  # the domain of what no domain knows
 
 
@@ -127,10 +128,10 @@ def domain(known: Known, name: str, prevalence: float) -> Domain:
     shift = float(
         np.log(prevalence / (1 - prevalence))
     )  # fitted on equal terms, where all that is known of both counts, then moved
-    cheap = head.fit(values, known.names, unsupported, SIGNS, prevalence=0.5, domains=of).shifted(shift)
+    cheap = head.fit(values, known.names, unsupported, SIGNS, prevalence=0.5, domains=of, penalty=EXPECTS).shifted(shift)
     if len(known.names) == len(COLUMNS):
         return Domain(cheap, None, 0.0, 1.0)
-    full = head.fit(values, known.names, unsupported, FULL, prevalence=0.5, domains=of).shifted(shift)
+    full = head.fit(values, known.names, unsupported, FULL, prevalence=0.5, domains=of, penalty=EXPECTS).shifted(shift)
     return Domain(cheap, full, *band(cheap.probabilities(values, known.names), unsupported))
 
 

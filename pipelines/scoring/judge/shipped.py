@@ -91,6 +91,11 @@ def open_shipped(*, threshold: float, domain: str = "", task: str = "summarizati
     return Shipped(json.loads(FILE.read_text(encoding="utf-8")), threshold=threshold, domain=domain, task=task)
 
 
+def blank() -> dict[str, Any]:
+    """What evidence.json is made from: nothing is fit yet."""
+    return {"made": {}, "rarity": {}, "heads": {}, "domains": {}}
+
+
 def ranked(rarity: Mapping[str, float]) -> dict[str, str]:
     """Rarities as a file keeps them: hundredths, each with its stems."""
     found: dict[str, list[str]] = {}

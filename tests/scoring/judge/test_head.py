@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from pipelines.errors import UserError
-from pipelines.scoring.judge.head import Floats, Head, auroc, calibrated, calibration, fit, sigmoid
+from pipelines.scoring.judge.head import Floats, Head, Penalty, auroc, calibrated, calibration, fit, sigmoid
 
 NAMES = ("good", "noise", "bad")
 SIGNS = {"good": -1, "noise": 0, "bad": 1}
@@ -25,7 +25,7 @@ def sample(n: int = 4_000, seed: int = 1) -> tuple[Floats, np.ndarray]:
 
 def test_it_finds_what_made_the_data() -> None:
     values, bad = sample(20_000)
-    head = fit(values, NAMES, bad, SIGNS, strength=0.0)
+    head = fit(values, NAMES, bad, SIGNS, penalty=Penalty(0.0))
     assert head.weights == pytest.approx((-1.5, 0.0, 1.0), abs=0.08)
     assert head.intercept == pytest.approx(-0.5, abs=0.08)
 
@@ -37,14 +37,24 @@ def test_signs_hold_against_the_data() -> None:
     assert head.weights[0] == 0 < head.weights[1]
 
 
+def test_evidence_that_never_occurred_counts_as_expected() -> None:
+    values, bad = sample()
+    rare = np.zeros((len(values), 1))
+    expected = Penalty(expected={"rare": 2.0, "bad": 0.3})
+    head = fit(np.hstack([values, rare]), (*NAMES, "rare"), bad, {**SIGNS, "rare": 1}, penalty=expected)
+    assert head.weights[3] == pytest.approx(2.0, abs=1e-3)
+    plain = fit(values, NAMES, bad, SIGNS)
+    assert plain.weights[2] < head.weights[2] < 1.1  # the data's weight is 1: what pulled it to 0 now pulls it to 0.3
+
+
 def test_its_probabilities_hold_on_other_data_and_at_another_prevalence() -> None:
-    head = fit(*_with_names(sample()), SIGNS, strength=1e-4)
+    head = fit(*_with_names(sample()), SIGNS, penalty=Penalty(1e-4))
     values, bad = sample(seed=2)
     told = calibration(head.probabilities(values, NAMES), bad)
     assert all(each.low - 0.05 <= at <= each.high + 0.05 for at, each in told.bins)
     assert told.brier.low < told.brier.value < told.brier.high < bad.mean() * (1 - bad.mean())
     json.dumps(told.plain(), allow_nan=False)
-    rare = fit(*_with_names(sample()), SIGNS, prevalence=0.05, strength=1e-4)
+    rare = fit(*_with_names(sample()), SIGNS, prevalence=0.05, penalty=Penalty(1e-4))
     weight = np.where(bad, 0.05 / bad.mean(), 0.95 / (1 - bad.mean()))
     assert np.average(rare.probabilities(values, NAMES), weights=weight) == pytest.approx(0.05, abs=0.01)
 
