@@ -49,6 +49,8 @@ def restore(
     put = backups.restore(wanted.resolve(), settings.workspace, time.time())
     text = f"restored from {wanted}: {len(put)} files put back ({', '.join(put[:3])}{', ...' if len(put) > 3 else ''})"
     shown = text if put else f"{wanted}: all of it is there already"
+    forgot = sorted(path.name.removesuffix(".forgotten.json") for path in settings.workspace.glob("retention/*.forgotten.json"))
+    shown += "".join(f"\nnext           `seqline samples {each} sweep`: what was forgotten since goes again" for each in forgot)
     report({"path": str(wanted), "restored": put}, as_json, shown)
 
 

@@ -73,8 +73,7 @@ def seen(spec: "Spec", settings: Settings, now: float) -> Seen:
     store.create()
     ours = replayed(store, spec.name, begun, pseudonyms(settings.hmac_key, spec.rollout.replay.users))
     traffic = Traffic(settings.mlflow, settings.artifacts)
-    share = spec.serving.review.share
-    answers = traffic.sampled(spec.name, begun, now, lambda request: split.sampled(request, share), ours)
+    answers = traffic.sampled(spec.name, begun, now, split.sampled, spec.serving.review.share, ours)
     return Seen(registry, traffic, version, begun, now, answers)
 
 

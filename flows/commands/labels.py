@@ -100,7 +100,9 @@ class Read:
         self.queues = Queues(settings.mlflow, name, settings.artifacts)
         self.waiting = self.queues.waiting()
         self.answered: Answered = judged(settings.mlflow, name, settings.artifacts)
-        self.kept = kept.read(kept.path_of(settings.workspace, name), self.answered.rows)  # of answers that are gone by age
+        self.kept = kept.read(  # of answers that are gone by age
+            kept.path_of(settings.workspace, name), settings.hmac_key, self.answered.rows
+        )
         self.store = Store(settings.database)
         self.store.create()
         self.verdicts = verdicts(self.store, name)

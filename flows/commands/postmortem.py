@@ -46,9 +46,10 @@ def postmortem(
     fresh.replace(path)
     detected = None if story.detection is None else round(story.detection, 3)
     facts = {"path": str(path), "rollout": chosen.id, "version": story.version, "detection_seconds": detected}
-    facts |= {"requests_hurt": story.hurt, "users_hurt": story.users, "samples": story.kept}
+    facts |= {"requests_hurt": story.hurt, "users_hurt": story.users, "users_unknown": story.unknown, "samples": story.kept}
     text = (
-        f"{path}: rollout {chosen.id}, version {story.version}: {story.hurt:,} requests of {story.users:,} users hurt\n"
+        f"{path}: rollout {chosen.id}, version {story.version}: "
+        f"{story.hurt:,} requests of {drafting.users(story.users, story.unknown)} hurt\n"
         f"next           fill in what is marked: grep -n 'To fill in' {path}"
     )
     report(facts, as_json, text)
@@ -89,13 +90,14 @@ def told(rollout: "Rollout", settings: Settings) -> "Story":
         seen = _Seen(rollout, until, connection)
         moments = [*_decisions(decided, rollout), *seen.moments(), *_runbooks(rollout, until, settings)]
         first_bad, mirrored = seen.first_bad()
-        hurt, users = seen.hurt()
+        hurt, users, unknown = seen.hurt()
         counted = {
             "impacts": seen.impacts(),
             "judged": seen.judged(),
             "served_at": seen.served_at(),
             "hurt": hurt,
             "users": users,
+            "unknown": unknown,
         }
     samples, kept = _samples(rollout, until, settings)
     return Story(
@@ -145,12 +147,16 @@ class _Seen:
         row = self._connection.execute(query.order_by(self._events.c.at).limit(1)).first()
         return (row[0], bool(row[1])) if row else (None, False)
 
-    def hurt(self) -> tuple[int, int]:
-        """Requests of users that were bad in anything promised, and their distinct users."""
-        user = self._events.c.user_hmac
-        query = self._sa.select(self._sa.func.count(), self._sa.func.count(user.distinct()))
-        row = self._connection.execute(query.where(self._mine, self._bad, self._sa.not_(self._events.c.shadow))).one()
-        return int(row[0]), int(row[1])
+    def hurt(self) -> tuple[int, int, int]:
+        """Requests of users that were bad in anything promised, their distinct users, and how many name no sender any more."""
+        return self._users(self._mine, self._bad, self._sa.not_(self._events.c.shadow))
+
+    def _users(self, *where: Any) -> tuple[int, int, int]:
+        """Rows, distinct senders, and rows without one: retention took it out."""
+        user, count = self._events.c.user_hmac, self._sa.func.count
+        query = self._sa.select(count(), count(user.distinct()).filter(user != ""), count().filter(user == ""))
+        rows, known, unknown = self._connection.execute(query.where(*where)).one()
+        return int(rows), int(known), int(unknown)
 
     def impacts(self) -> "list[Impact]":
         """By SLI; one that nothing was asked of is left out."""
@@ -162,9 +168,8 @@ class _Seen:
         found = []
         for sli in self._slis:
             good = events.c.slis[sli].as_boolean()
-            users = sa.select(sa.func.count(events.c.user_hmac.distinct())).where(mine, good.is_(False))
-            hurt = int(self._connection.execute(users).scalar_one())
-            found.append(Impact(sli, self._count(sli, mine), hurt, self._count(sli, beside)))
+            _, hurt, unknown = self._users(mine, good.is_(False))
+            found.append(Impact(sli, self._count(sli, mine), hurt, self._count(sli, beside), unknown))
         return [each for each in found if each.version.n or each.beside.n]
 
     def judged(self) -> Any:

@@ -16,7 +16,7 @@ from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     from pipelines.registry.queues import Listed
-    from pipelines.registry.retention import Swept
+    from pipelines.registry.retention import Retention, Swept
     from pipelines.spec import Spec
 
 DAY = 86_400.0  # seconds
@@ -52,8 +52,7 @@ def samples(
     elif what is What.forget:
         if not given:
             raise UserError("samples forget: give the ids of requests (X-Request-Id) or of traces (tr-...)")
-        swept = forget(spec, given, settings)
-        report({**swept.plain(), "forgotten": given}, as_json, "\n".join([*_gone(swept), *_stays(spec)]))
+        _forget(spec, given, settings, as_json)
     elif given:
         raise UserError(f"samples {what}: takes nothing after it, not {given[0]!r}")
     elif what is What.sweep:
@@ -67,17 +66,33 @@ def samples(
 
 def sweep(spec: "Spec", settings: Settings, now: float) -> "Swept":
     """Delete what is older than the spec's `serving.review.keep_days` at `now` (seconds since the epoch). Raises Transient."""
-    from pipelines.registry import retention
-
-    before = now - spec.serving.review.keep_days * DAY
-    return retention.sweep(settings.mlflow, spec.name, before, settings.workspace, settings.database, settings.artifacts)
+    return _retention(spec, settings).sweep(now - spec.serving.review.keep_days * DAY)
 
 
 def forget(spec: "Spec", ids: Sequence[str], settings: Settings) -> "Swept":
     """Delete all that there is of these requests, named by their ids or those of traces. Raises Transient."""
-    from pipelines.registry import retention
+    return _retention(spec, settings).forget(ids)
 
-    return retention.forget(settings.mlflow, spec.name, ids, settings.workspace, settings.database, settings.artifacts)
+
+def _retention(spec: "Spec", settings: Settings) -> "Retention":
+    from pipelines.registry.retention import Retention, Stores
+
+    stores = Stores(settings.mlflow, settings.database, settings.workspace, settings.hmac_key, settings.artifacts)
+    return Retention(stores, spec.name)
+
+
+def _forget(spec: "Spec", ids: Sequence[str], settings: Settings, as_json: bool) -> None:
+    """Raises UserError: of some there was nothing; the others are forgotten."""
+    swept = forget(spec, ids, settings)
+    if len(swept.unknown) < len(ids):
+        gone = [each for each in ids if each not in swept.unknown]
+        report({**swept.plain(), "forgotten": gone}, as_json, "\n".join([*_gone(swept), *_stays(spec)]))
+    if swept.unknown:
+        named = ", ".join(swept.unknown)
+        raise UserError(
+            f"samples forget: nothing is here of {named}: forgotten before, gone by age, or mistyped "
+            f"(`seqline samples {spec.name} export --all FILE.json` names what there is)"
+        )
 
 
 def strangeness(listed: "Sequence[Listed]", name: str, settings: Settings) -> Mapping[str, float]:
@@ -158,4 +173,7 @@ def _gone(swept: "Swept") -> list[str]:
 
 
 def _stays(spec: "Spec") -> list[str]:
-    return [f"not deleted    what labels became in a version of the data: `seqline data forget {spec.name} ID` does that"]
+    return [
+        f"not deleted    what labels became in a version of the data: `seqline data forget {spec.name} ID` does that",
+        "not deleted    what labels of answers that went by age had said (verdict, answer, time; no text, no id of a request)",
+    ]

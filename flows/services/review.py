@@ -21,7 +21,7 @@ from flows.services import taking
 from flows.settings import Settings
 from pipelines.errors import Transient
 from pipelines.registry.forgotten import Forgotten
-from pipelines.registry.traces import Sampled, Traces
+from pipelines.registry.traces import SHARE, Sampled, Traces
 from pipelines.serving import logs, split
 from pipelines.serving.pairs import Pair
 
@@ -51,10 +51,17 @@ class Review:
     """A bounded queue of pairs and the loop that turns it into traces, at most `per_hour`."""
 
     def __init__(
-        self, name: str, registry: Callable[[], Traces], per_hour: int, limit: int, forgotten: Forgotten | None = None
+        self,
+        name: str,
+        registry: Callable[[], Traces],
+        per_hour: int,
+        limit: int,
+        forgotten: Forgotten | None = None,
+        share: float | None = None,
     ) -> None:
+        """`share` is the random one of the gateway, which stands on each trace: a later look must know who was drawn."""
         self.name, self.per_hour, self.limit = name, per_hour, limit
-        self._forgotten = forgotten
+        self._forgotten, self._said = forgotten, {} if share is None else {SHARE: repr(share)}
         self._registry = registry
         self._traces: Traces | None = None
         self._queue: deque[tuple[Pair, float]] = deque()  # each with the room that it met
@@ -137,7 +144,7 @@ class Review:
         if self._traces is None:
             self._traces = self._registry()
         sampled = sampled_of(self.name, replace(pair, weight=pair.weight / share))
-        new = self._traces.write(sampled)
+        new = self._traces.write(replace(sampled, tags={**sampled.tags, **self._said}))
         if pair.flagged is not None:
             weight = verdict_weight(pair.flagged, pair.weight, pair.judge_weight) / share
             self._traces.judged(sampled.trace, pair.flagged, pair.support or 0.0, weight)
@@ -193,12 +200,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     taking.arguments(parser)
     parser.add_argument("--per-hour", required=True, type=int, help="most traces in an hour")
+    parser.add_argument("--share", type=float, help="the random share of all answers that the gateway gives")
     given = parser.parse_args(arguments)
     logs.set_up("review", level=logging.WARNING)
     settings = Settings().apply()
     registry: tuple[str, str, Path] = (settings.mlflow, given.name, settings.artifacts)
     forgotten = Forgotten(settings.workspace, given.name)
-    taking.run(Review(given.name, lambda: Traces(*registry), given.per_hour, given.queue, forgotten), given.port, given.parent)
+    review = Review(given.name, lambda: Traces(*registry), given.per_hour, given.queue, forgotten, given.share)
+    taking.run(review, given.port, given.parent)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ def _deployment(name: str, kind: str, said: str, parameters: dict[str, str], cro
 
 
 def pace(spec: Spec, rollout_open: bool) -> None:
-    """Have the rollouts of the model looked at each minute while one is open, and each five once none is.
+    """Have the rollouts of the model looked at each minute while one is open, and each five once none is. A schedule that a
+    person gave the deployment, with a cron line of its own, stays as it is.
 
     Where no server answers, or it has no such deployment, nothing happens.
     """
@@ -94,9 +95,10 @@ def pace(spec: Spec, rollout_open: bool) -> None:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectException
 
-    cron = spec.schedule.rollout if rollout_open else spec.schedule.idle
+    lines = spec.schedule.idle, spec.schedule.rollout
+    now, wanted = lines if rollout_open else reversed(lines)
     with suppress(httpx.HTTPError, PrefectException), get_client(sync_client=True) as client:
-        _switch(client, f"rollout/{spec.name}", cron)  # or the next run does
+        _switch(client, f"rollout/{spec.name}", now, wanted)  # or the next run does
 
 
 def tidy(spec: Spec) -> None:
@@ -131,14 +133,14 @@ def _never_begun(client: "SyncPrefectClient", deployment: str) -> "Iterator[Flow
             return
 
 
-def _switch(client: "SyncPrefectClient", deployment: str, cron: str) -> None:
+def _switch(client: "SyncPrefectClient", deployment: str, now: str, wanted: str) -> None:
     """Only where it is otherwise: each switch has the server plan the deployment's runs anew."""
     from prefect.client.schemas.schedules import CronSchedule
 
     found = client.read_deployment_by_name(deployment)
     for planned in found.schedules:
-        if isinstance(planned.schedule, CronSchedule) and planned.schedule.cron != cron:
-            client.update_deployment_schedule(found.id, planned.id, schedule=CronSchedule(cron=cron, timezone="UTC"))
+        if isinstance(planned.schedule, CronSchedule) and planned.schedule.cron == now != wanted:
+            client.update_deployment_schedule(found.id, planned.id, schedule=CronSchedule(cron=wanted, timezone="UTC"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The retrains that a watch started, and what came of each: what its back-off rests on.
+"""The retrains that a watch started, and what came of each: what its back-off rests on. One that somebody else started and that
+was promoted ends it (`relieved_at`).
 
 Kept are when and why, in the workspace (watch/attempts/NAME.json); what came of them is read anew each time, from the registry
 and the rollout database, so that a rollback after the promotion counts, too.
@@ -31,6 +32,12 @@ def add(name: str, at: float, why: str, settings: Settings) -> None:
     write(path, kept)
 
 
+def withdraw(name: str, at: float, settings: Settings) -> None:
+    """Forget the one that was to start `at`: it could not begin, which says nothing of what a retrain would bring."""
+    path = _path(name, settings)
+    write(path, [each for each in _read(path) if each["at"] != at])
+
+
 def history(name: str, at_work: bool, registry: "Registry", store: "Store", settings: Settings) -> list[Attempt]:
     """Every attempt that is kept, the oldest first. Of the last one nothing is decided while a retrain is `at_work`."""
     kept = _read(_path(name, settings))
@@ -41,6 +48,18 @@ def history(name: str, at_work: bool, registry: "Registry", store: "Store", sett
     return [
         _settled(each, own.get(number), name, at_work and number == last, registry, store) for number, each in enumerate(kept)
     ]
+
+
+def relieved_at(name: str, registry: "Registry", store: "Store", settings: Settings) -> float:
+    """When a version was last promoted that a person or the schedule had made (seconds since the epoch); 0 where none was.
+
+    What a watch tried before that tells nothing of the model that is in production since.
+    """
+    whys = {each["why"] for each in _read(_path(name, settings))}
+    theirs = [each.version for each in registry.made(name) if each.why not in whys]
+    with store.transaction() as connection:
+        rollouts = [ledger.rollout_of(name, version, connection) for version in theirs]
+    return max((each.closed_at or 0.0 for each in rollouts if each and each.outcome == Phase.PROMOTED), default=0.0)
 
 
 def _attempt_of(made: "Made", kept: Sequence[dict[str, Any]]) -> int | None:

@@ -5,6 +5,7 @@ What was seen and decided lies in the workspace, for whoever shows it: watch/NAM
 
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,15 +14,22 @@ import typer
 
 from flows.reporting import report
 from flows.settings import Settings, find_spec
-from flows.sole import sole
+from flows.sole import Busy, sole
+from pipelines.errors import Transient
 from pipelines.spec import load
 
 if TYPE_CHECKING:
     from pipelines.monitoring import Drift
     from pipelines.monitoring.triggers import Attempt, Decision
+    from pipelines.spec import Spec
 
 Name = Annotated[str, typer.Argument(help="The model's name, or the path of its YAML.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Look and say; write nothing, start nothing.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Look and say; keep no verdict and start nothing (caches under work/ and live/ are filled)."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -70,13 +78,14 @@ def look(path: Path, settings: Settings, now: float, *, dry_run: bool = False) -
     A retrain that runs in this process is over when this returns. What it made is told by the next look.
 
     Raises:
-        Busy: another watch looks at this model. Whatever a retrain raises that runs here: the attempt stands all the same.
+        Busy: another watch looks at this model. Whatever a retrain raises that runs here: the attempt stands all the same, but
+            for Busy and Transient from before it began.
     """
     from flows import receipt
     from flows.commands import cost
     from flows.watching import attempts, starting
     from flows.watching.reasons import Looks
-    from pipelines.monitoring.triggers import Attempt, decide
+    from pipelines.monitoring.triggers import decide
     from pipelines.registry import Registry
     from pipelines.rollout.store import Store
 
@@ -88,7 +97,8 @@ def look(path: Path, settings: Settings, now: float, *, dry_run: bool = False) -
         history = attempts.history(spec.name, bool(busy), registry, store, settings)
         looks = Looks(spec, path, registry, settings, now, keep=not dry_run)
         observed = looks.observed(busy or starting.held(spec.name, store, settings), history[-1].at if history else None)
-        decision = decide(observed, spec.watch, history)
+        since = attempts.relieved_at(spec.name, registry, store, settings)
+        decision = decide(observed, spec.watch, [each for each in history if each.at > since])
         if decision.retrain and receipt.find(spec, receipt.key(spec, path, settings), settings):
             # What calls for it brought no data that training reads: nothing is started, and no back-off is spent on it.
             decision = replace(decision, retrain=False, why=f"a retrain would find nothing new ({decision.why})")
@@ -102,10 +112,26 @@ def look(path: Path, settings: Settings, now: float, *, dry_run: bool = False) -
         if not decision.retrain:
             keep(found, settings)
             return found
-        attempts.add(spec.name, now, decision.why, settings)
-        found = replace(found, last=Attempt(now, decision.why))
-        keep(found, settings)
-        return replace(found, started=starting.start(spec, path, decision.why, now, settings))
+        return start(found, spec, path, settings)
+
+
+def start(found: Looked, spec: "Spec", path: Path, settings: Settings) -> Looked:
+    """Start the retrain that was decided, written down first: a kill must not make it forgotten. Raises as `look`."""
+    from flows.watching import attempts, starting
+    from pipelines.monitoring.triggers import Attempt
+
+    why, at = found.decision.why, found.at
+    begun = replace(found, last=Attempt(at, why))
+    attempts.add(found.name, at, why, settings)
+    keep(begun, settings)
+    with ExitStack() as around:
+        try:
+            begin = around.enter_context(starting.ready(spec, path, settings))
+        except (Busy, Transient):  # says nothing of what a retrain would bring
+            attempts.withdraw(found.name, at, settings)
+            keep(found, settings)
+            raise
+        return replace(begun, started=begin(why, at))
 
 
 def keep(found: Looked, settings: Settings) -> None:

@@ -5,9 +5,10 @@ it runs here. Either way it holds the lock of retrains (`sole`) while it works, 
 two watches of different machines look at the same moment: the second is refused.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
-    from flows.retrain import Retrained
     from pipelines.rollout.store import Store
     from pipelines.spec import Spec
+
+Start = Callable[[str, float], str]
+"""Starts a retrain because of the first, at the second (seconds since the epoch), and says what was done."""
+NOTHING_TO_DO = "retrained here: nothing to do, neither data nor spec nor code changed"
 
 
 def at_work(name: str, settings: Settings) -> str:
@@ -51,42 +55,53 @@ def held(name: str, store: "Store", settings: Settings) -> str:
         return f"retrain/{name} is paused in Prefect" if found and found.paused else ""
 
 
-def start(spec: "Spec", path: Path, why: str, at: float, settings: Settings) -> str:
-    """Start a retrain because of `why`, as a run of its deployment or here, and say what was done.
-
-    `at` (seconds since the epoch) names the run: asked twice with the same, it is started once.
+@contextmanager
+def ready(spec: "Spec", path: Path, settings: Settings) -> Iterator[Start]:
+    """All that a retrain needs to begin, in the block: what is given starts it, as a run of its deployment or here.
 
     Raises:
-        Busy: one is at work. Whatever a retrain raises that runs here.
+        Busy: one is at work. Transient: Prefect or a source does not answer. UserError: the data is wrong.
     """
     with _asking(settings) as client:
         found = client and deployed(client, spec.name)
         if client and found and taken(client, found):
-            key = f"watch {spec.name} {at}"
-            run = client.create_flow_run_from_deployment(found.id, parameters={"why": why}, idempotency_key=key)
-            return f"started as run {run.id} of retrain/{spec.name} in Prefect"
-    made = here(spec, path, why, settings)
-    if made is None:
-        return "retrained here: nothing to do, neither data nor spec nor code changed"
-    return f"retrained here: version {made.version.version}"
+            yield partial(_as_a_run, client, found)
+            return
+    with _here(spec, path, settings) as start:
+        yield start
 
 
-def here(spec: "Spec", path: Path, why: str, settings: Settings) -> "Retrained | None":
-    """The whole retrain in this process, as `seqline retrain` does it; None where there is nothing to do."""
+def _as_a_run(client: "SyncPrefectClient", found: "DeploymentResponse", why: str, at: float) -> str:
+    """Asked twice with the same `at`, it is started once."""
+    key = f"watch {found.name} {at}"
+    run = client.create_flow_run_from_deployment(found.id, parameters={"why": why}, idempotency_key=key)
+    return f"started as run {run.id} of retrain/{found.name} in Prefect"
+
+
+@contextmanager
+def _here(spec: "Spec", path: Path, settings: Settings) -> Iterator[Start]:
+    """The whole retrain in this process, as `seqline retrain` does it."""
     from flows import receipt
     from pipelines import sources
 
     settings.check_disk()
     with sole("retrain", spec.name, settings):
         if receipt.find(spec, receipt.key(spec, path, settings), settings):
-            return None
+            yield lambda _why, _at: NOTHING_TO_DO
+            return
         # What is wrong with the data is told before the seconds that Prefect's start costs; the flow finds what is made here.
         sources.ingest(spec.data, path.parent, settings.source_cache, settings.quarantine(spec.name), settings.source_urls)
-        from flows.retrain import retrain
         from flows.stack.prefect_server import served
 
         with served(settings):
-            return retrain(str(path), why=why)
+            yield partial(_retrained, path)
+
+
+def _retrained(path: Path, why: str, _at: float) -> str:
+    from flows.retrain import retrain
+
+    made = retrain(str(path), why=why)
+    return NOTHING_TO_DO if made is None else f"retrained here: version {made.version.version}"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from pipelines.monitoring.evidence import Evidence, onset, shares_by_block, weighed
 from pipelines.monitoring.facts import Facts, Tools, facts, vectors
-from pipelines.monitoring.profile import Profile
+from pipelines.monitoring.profile import SEVERAL, Profile
 from pipelines.monitoring.questions import ANOTHER, family
 from pipelines.monitoring.wagers import BLOCK
 
@@ -141,13 +141,13 @@ def _moved(profile: Profile, evidence: Evidence, column: int, began: int, new: S
 
 
 def _named(name: str, profile: Profile, new: Sequence[Facts]) -> str:
-    """For "section: another", which one it mostly is."""
+    """For "section: another", which one it mostly is; what fewer than SEVERAL texts hold may be somebody's own."""
     kind, _, value = name.partition(": ")
     if value != ANOTHER:
         return name
     known = set(profile.questions.marks)
     counted = Counter(mark for each in new for mark in each.marks if family(mark) == kind and mark not in known)
-    return min(counted, key=lambda mark: (-counted[mark], mark), default=name)
+    return min((mark for mark, n in counted.items() if n >= SEVERAL), key=lambda mark: (-counted[mark], mark), default=name)
 
 
 def _headline(moved: Sequence[Moved]) -> Moved:
@@ -183,7 +183,7 @@ def words_moved(profile: Profile, new: Sequence[Facts]) -> tuple[tuple[str, ...]
         )
         scored.append(((odds[0] - odds[1]) / sum(variance) ** 0.5, word))
     scored.sort(key=lambda each: (-each[0], each[1]))
-    came = tuple(word for score, word in scored[:WORDS] if score > 3)
+    came = tuple(word for score, word in scored[:WORDS] if score > 3 and counted[word] >= SEVERAL)
     return came, tuple(word for score, word in reversed(scored[-WORDS:]) if score < -3)
 
 

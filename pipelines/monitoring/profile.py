@@ -20,7 +20,7 @@ CODE_VERSION = 2
 CHOOSING, COMPARED = 3_000, 4_000
 """Texts on which the questions are chosen, and others on which they are answered: with 4,000, a share is known to a point."""
 FEWEST = 100  # distinct texts
-SEVERAL = 3  # texts that hold a word before the profile keeps it by name
+SEVERAL = 3  # texts that hold a word, or a field's value, before it is kept by name: it outlives them
 Counts = NDArray[np.int64]
 
 

@@ -12,9 +12,10 @@ from typing import Any
 from pipelines.monitoring.drift import Side, Text, Verdict, sided
 from pipelines.monitoring.facts import Tools
 from pipelines.monitoring.profile import Profile
+from pipelines.spec.watch import LOOKED_BACK
 
 ALPHA = 0.003  # of a test, both sides together
-HALF_DAYS = 15
+HALF_DAYS = LOOKED_BACK // 2
 DAY = 86_400.0  # seconds
 
 

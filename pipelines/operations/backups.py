@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UserError
+from pipelines.registry import erasing
 
 DATABASES = ("rollout.db", "mlflow.db")
 TREES = ("mlartifacts", "dvc", "labels")
@@ -48,11 +49,16 @@ def found(folder: Path) -> list[Backup]:
 
 
 def make(workspace: Path, folder: Path, now: float, keep: int) -> Backup:
-    """A backup of `workspace` in `folder`; of those there the `keep` newest stay.
+    """A backup of `workspace` in `folder`; of those there the `keep` newest stay. No sample is deleted meanwhile.
 
     Raises:
-        UserError: one was made in this very second, or there is nothing to keep.
+        UserError: one was made in this very second, or there is nothing to keep. Transient: others have been deleting for long.
     """
+    with erasing.alone(workspace):
+        return _made(workspace, folder, now, keep)
+
+
+def _made(workspace: Path, folder: Path, now: float, keep: int) -> Backup:
     name = time.strftime(STAMP, time.gmtime(now))
     path, building = folder / name, folder / f".{name}.new"
     if path.exists():
@@ -81,16 +87,21 @@ def make(workspace: Path, folder: Path, now: float, keep: int) -> Backup:
 def restore(backup: Path, workspace: Path, now: float) -> list[str]:
     """Bring `workspace` back to what `backup` holds; return what was put back. What was there is kept beside as NAME.broken-...
 
-    Files that came after the backup stay; nothing may be running.
+    Files that came after the backup stay; nothing may be running. What was forgotten since is deleted again by the next sweep
+    of samples: the workspace remembers that (registry/forgotten.py), a backup does not.
 
     Raises:
-        UserError: it is no backup, or a byte of it changed: nothing was touched.
+        UserError: it is no backup, or a byte of it changed: nothing was touched. Transient: others have been deleting for long.
     """
+    with erasing.alone(workspace):
+        return _restored(backup, workspace, now)
+
+
+def _restored(backup: Path, workspace: Path, now: float) -> list[str]:
     sums = _manifest(backup)["files"]
     for name, wanted in sums.items():
         if not (backup / name).is_file() or _sha256(backup / name) != wanted:
             raise UserError(f"{backup / name}: is missing or has changed since the backup: take another one")
-    workspace.mkdir(parents=True, exist_ok=True)
     stamp, put = time.strftime(STAMP, time.gmtime(now)), []
     for name, wanted in sums.items():
         target = workspace / name

@@ -16,13 +16,14 @@ SHOWN = 20  # trace links, rows of the spec's difference
 class Impact:
     """What users met in one SLI, from the rollout's beginning to its end: of the version, and of what served beside it.
 
-    `users` are those (by pseudonym) of the version's bad answers.
+    `users` are those (by pseudonym) of the version's bad answers, but for `unknown` answers whose sender is gone by age.
     """
 
     sli: str
     version: Count
     users: int
     beside: Count
+    unknown: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ class Story:
 
     `served_at` is the version's first answer to a user, `bad_at` its first bad answer of all (`bad_mirrored`: to a mirrored
     request, which no user saw), `ended_at` the decision that took it back, with its `reasons` (None: it was not taken back).
-    `hurt` are the answers to users that were bad in anything promised, of so many `users`; `judged` the judge's flags, which
-    nobody has corrected. `lineages` are the registry's, by version: none where it did not answer.
+    `hurt` are the answers to users that were bad in anything promised, of so many `users`, but for `unknown` answers whose
+    sender is gone by age; `judged` the judge's flags, which nobody has corrected. `lineages` are the registry's, by version:
+    none where it did not answer.
     """
 
     model: str
@@ -67,6 +69,7 @@ class Story:
     lineages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     samples: Sequence[Link] = ()
     kept: int = 0
+    unknown: int = 0
 
     @property
     def detection(self) -> float | None:
@@ -109,8 +112,13 @@ def _detection(story: Story) -> str:
 def _hurt(story: Story) -> str:
     if not story.hurt:
         return "0 requests of users were counted bad."
-    who = f"{story.hurt:,} requests of {story.users:,} users were counted bad"
+    who = f"{story.hurt:,} requests of {users(story.users, story.unknown)} were counted bad"
     return f"{who} (where a canary gave no answer, the champion did: late)."
+
+
+def users(known: int, unknown: int, what: str = " users") -> str:
+    """So many, as far as the journal still tells them apart."""
+    return f"{known:,}{what}" + (f" (users unknown for {unknown:,} rows)" if unknown else "")
 
 
 def _impact(story: Story) -> Iterator[str]:
@@ -121,7 +129,7 @@ def _impact(story: Story) -> Iterator[str]:
     yield f"| SLI | version {story.version} | its users hurt | beside it |"
     yield "|---|---|---|---|"
     for each in story.impacts:
-        yield f"| {each.sli} | {_rate(each.version)} | {each.users:,} | {_rate(each.beside)} |"
+        yield f"| {each.sli} | {_rate(each.version)} | {users(each.users, each.unknown, '')} | {_rate(each.beside)} |"
     if story.judged.n:
         yield f"| judge's flags (uncorrected) | {_rate(story.judged)} | | |"
     yield ""

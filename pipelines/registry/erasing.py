@@ -1,6 +1,7 @@
 """Takes what was deleted out of files too: a database's free pages, tables of labels, what a look at drift quoted, logs.
 
-Each of these can be repeated, and a kill in its midst leaves the file as it was or as it shall be.
+Each of these can be repeated, and a kill in its midst leaves the file as it was or as it shall be. Who deletes, and who copies
+what may be deleted, holds one lock (`alone`): a copy made meanwhile would keep what is being forgotten.
 """
 
 import json
@@ -8,20 +9,43 @@ import mmap
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Collection, Iterable
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock, Timeout
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pipelines.errors import Transient
 
 SHOWN = 1_000  # characters of a text in MLflow's list of traces
 BUSY_SECONDS = 60.0  # that another's transaction is waited for
+LOCK_SECONDS = 120.0
 ID = re.compile(rb"\b(?:tr-)?[0-9a-f]{32}\b")
 """A trace's id, or a request's."""
+
+
+@contextmanager
+def alone(workspace: Path) -> Iterator[None]:
+    """Nobody else deletes from this workspace, backs it up or restores it.
+
+    Raises:
+        Transient: another process has been at it for LOCK_SECONDS.
+    """
+    folder = workspace / "retention"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".deleting.lock", timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        said = f"another process has been deleting, backing up or restoring for {LOCK_SECONDS:.0f} s: try again later"
+        raise Transient(f"{workspace}: {said}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def purge(database: Path) -> None:

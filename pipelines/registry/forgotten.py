@@ -15,8 +15,8 @@ class Forgotten:
         self.path = workspace / "retention" / f"{name}.forgotten.json"
         self._stamp, self._hashes = 0, dict[str, float]()
 
-    def __contains__(self, request: str) -> bool:
-        return bool(self.hashes) and hash_of(request) in self.hashes
+    def __contains__(self, request: object) -> bool:
+        return bool(self.hashes) and hash_of(str(request)) in self.hashes
 
     @property
     def hashes(self) -> dict[str, float]:

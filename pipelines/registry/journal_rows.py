@@ -1,6 +1,6 @@
 """The journal's rows of answers that are gone: deleted with a request, or left without request and sender by age."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import sqlalchemy as sa
 
@@ -8,6 +8,22 @@ from pipelines.rollout.store import Store, events, rollouts
 
 AT_ONCE = 500  # requests in one statement
 ROWS_AT_ONCE = 5_000  # in one transaction: gateways write between two
+HOUR = 3_600.0  # seconds of the journal read in one
+
+
+def named(store: Store, name: str, wanted: Container[str], since: float = 0.0) -> set[str]:
+    """Those of `wanted` that the rows of model `name` name, of answers since `since` (seconds since the epoch)."""
+    store.create()
+    found, start = set[str](), since
+    while True:
+        with store.transaction() as connection:
+            later = (events.c.name == name, events.c.at >= start)
+            first = connection.execute(sa.select(sa.func.min(events.c.at)).where(*later)).scalar()
+            if first is None:
+                return found
+            start = first + HOUR
+            rows = sa.select(events.c.request).where(*later, events.c.at < start)
+            found.update(each for each in connection.execute(rows).scalars() if each and each in wanted)
 
 
 def delete(store: Store, name: str, requests: Sequence[str]) -> int:

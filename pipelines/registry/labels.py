@@ -1,6 +1,6 @@
 """What people said in MLflow: of a model's answers, whether the source supports them, and what they should have been.
 
-Corrections are training data (`labels`, `corrections`); answers to the review queue's question (queues.py) are labels of the
+Corrections are training data (`corrections`); answers to the review queue's question (queues.py) are labels of the
 judge (`judged`): they correct its rate, tell its drift, and are its test set and its lessons.
 """
 
@@ -26,11 +26,16 @@ PAGE = 100
 
 
 class Correction(NamedTuple):
-    """What a person made of an answer. `answer` is the model's own, None where the trace does not tell it as a text."""
+    """What a `reviewer` made of the answer in a `trace`.
+
+    `answer` is the model's own, None where the trace does not tell it as a text.
+    """
 
     source: str
     expected: str
     answer: str | None
+    reviewer: str = ""
+    trace: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ class Labels(Connection):
             if expected and text is not None:
                 latest: Any = max(expected, key=_when)
                 if isinstance(latest.value, str):
-                    corrections.append(Correction(text, latest.value, text_of(trace.data.response, ANSWERS)))
+                    answer, reviewer = text_of(trace.data.response, ANSWERS), latest.source.source_id or ""
+                    corrections.append(Correction(text, latest.value, answer, reviewer.strip().lower(), trace.info.trace_id))
         return corrections
 
     @asking
@@ -107,11 +113,6 @@ class Labels(Connection):
             token = page.token
             if not token:
                 return
-
-
-def labels(uri: str, name: str, artifacts: Path | None = None) -> list[tuple[str, str]]:
-    """(input, expected answer) of each correction of model `name`. Raises as `corrections`."""
-    return [(each.source, each.expected) for each in corrections(uri, name, artifacts)]
 
 
 def corrections(uri: str, name: str, artifacts: Path | None = None) -> list[Correction]:

@@ -5,9 +5,11 @@ the rows of `seqline labels`, what a look at drift quoted, the ids in logs and p
 backups, and what is left in the free pages of the databases. What shall be deleted is written down first (ids alone): whoever
 comes next ends what a kill interrupted.
 
+What was forgotten and came back by a restore of an older backup goes again with the next sweep.
+
 Not deleted: what labels became in a version of a dataset (training data: `seqline data forget`), files that `seqline samples
-export` wrote, backups elsewhere, and, by age, what holds no text: the counts of labels (kept.py), and the journal's rows, which
-an error budget is counted from; these lose their request and sender.
+export` wrote, backups elsewhere, and, by age, what holds no text: what a label said (kept.py), which stays when its request is
+forgotten later, and the journal's rows, which an error budget is counted from; these lose their request and sender.
 """
 
 import json
@@ -15,17 +17,17 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 
-from pipelines.errors import Transient
 from pipelines.registry import copies, erasing, journal_rows, kept
-from pipelines.registry.connect import LOCK_SECONDS, Connection, asking
+from pipelines.registry.connect import Connection, asking
 from pipelines.registry.forgotten import Forgotten
 from pipelines.registry.labels import Labels
 from pipelines.registry.queues import Listed, Queues, listed_of, sampled
@@ -38,13 +40,14 @@ DAY = 86_400.0  # seconds
 PAGE = 500
 DELETED_AT_ONCE = 100  # what MLflow's server takes in one call
 TRACE = "tr-"
+NOTHING = MappingProxyType({"traces": 0, "events": 0, "labels": 0, "files": []})
 
 
 @dataclass(frozen=True)
 class Swept:
     """What was deleted of model `name` and what stays: numbers of `traces` and journal rows (`events`), the `files` rewritten
     (relative to the workspace), those `unreached`: what a restore put aside. `kept` traces are left, the oldest of `oldest_at`
-    (seconds since the epoch; None: none)."""
+    (seconds since the epoch; None: none). `unknown` are the ids to forget of which nothing was there."""
 
     name: str
     at: float
@@ -57,6 +60,7 @@ class Swept:
     oldest_at: float | None
     seconds: float
     unreached: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """As JSON, for retention/NAME.json."""
@@ -64,58 +68,71 @@ class Swept:
         return {**asdict(self), "deleted": self.traces, "days": days}
 
 
-def sweep(uri: str, name: str, before: float, workspace: Path, rollout: str, artifacts: Path | None = None) -> Swept:
-    """Delete every sampled answer of model `name` from before `before` (seconds since the epoch) from MLflow at `uri`, from
-    the rollout database (URL `rollout`) and from the workspace; write retention/NAME.json there.
+@dataclass(frozen=True)
+class Stores:
+    """Where a model's samples lie: MLflow at `uri` (its files under `artifacts`), the rollout database (URL `rollout`), the
+    workspace. `key` is that of pseudonyms (kept.py)."""
 
-    Raises:
-        Transient: a database does not answer or is busy; the next run ends what was begun.
-    """
-    return Retention(uri, name, workspace, rollout, artifacts).sweep(before)
-
-
-def forget(uri: str, name: str, wanted: Sequence[str], workspace: Path, rollout: str, artifacts: Path | None = None) -> Swept:
-    """Delete all that there is of these requests (ids of a request, or of one of its traces), as `sweep` does by age.
-
-    What their senders say later finds nothing to join. Raises Transient.
-    """
-    return Retention(uri, name, workspace, rollout, artifacts).forget(wanted)
+    uri: str
+    rollout: str
+    workspace: Path
+    key: bytes = field(repr=False)
+    artifacts: Path | None = None
 
 
 class Retention(Connection):
-    """The stores of model `name`. One process at a time deletes."""
+    """The stores of model `name`. One process at a time deletes.
 
-    def __init__(self, uri: str, name: str, workspace: Path, rollout: str, artifacts: Path | None = None) -> None:
-        super().__init__(uri, artifacts)
-        self.name, self.workspace, self._rollout, self._given = name, workspace, rollout, artifacts
-        self.folder = workspace / "retention"
-        self.folder.mkdir(parents=True, exist_ok=True)
+    Everything raises Transient: a database does not answer or is busy; the next run ends what was begun.
+    """
+
+    def __init__(self, stores: Stores, name: str) -> None:
+        super().__init__(stores.uri, stores.artifacts)
+        self.name, self.workspace, self._stores = name, stores.workspace, stores
+        self.folder = self.workspace / "retention"
         self._pending = self.folder / f"{name}.pending.json"
-        self.forgotten = Forgotten(workspace, name)
-        self.store = Store(rollout)
+        self.forgotten = Forgotten(self.workspace, name)
+        self.store = Store(stores.rollout)
 
     def sweep(self, before: float) -> Swept:
+        """Delete every sampled answer from before `before` (seconds since the epoch); write retention/NAME.json."""
         with self._alone():
             began, again = time.time(), self._finish()
             self.forgotten.lose(before)
-            late = [each for each in self._infos() if _request(each) in self.forgotten] if self.forgotten.hashes else []
-            old = [*self._infos(before), *(each for each in late if each.request_time >= before * 1000)]
+            back, old = self._forget_again(before), self._infos(before)
             traces, requests = [each.trace_id for each in old], sorted({_request(each) for each in old} - {""})
             done = self._plan({"traces": traces, "requests": requests, "before": before})
-            swept = self._swept(began, before, again, done)
+            swept = self._swept(began, before, again, back, done)
             erasing.write(self.folder / f"{self.name}.json", swept.plain())
             return swept
 
     def forget(self, wanted: Sequence[str]) -> Swept:
+        """Delete all that there is of these requests (ids of a request, or of one of its traces), as `sweep` does by age.
+
+        What their senders say later finds nothing to join.
+        """
         with self._alone():
-            began, again = time.time(), self._finish()
+            began, begun, again = time.time(), self._begun(), self._finish()
             infos = list(self._infos())
+            known = {*begun, *(one for each in infos for one in (each.trace_id, _request(each)))}
+            known |= journal_rows.named(self.store, self.name, {*wanted})
             named = {_request(each) for each in infos if each.trace_id in wanted} - {""}
             requests = {*named, *(each for each in wanted if not each.startswith(TRACE))}
             self.forgotten.add(sorted(requests), began)  # first: what review is about to write must not come after
             traces = [each.trace_id for each in infos if _request(each) in requests or each.trace_id in wanted]
             done = self._plan({"traces": traces, "requests": sorted(requests), "before": None})
-            return self._swept(began, None, again, done)
+            return replace(self._swept(began, None, again, done), unknown=tuple(each for each in wanted if each not in known))
+
+    def _forget_again(self, before: float) -> dict[str, Any]:
+        """Delete what was forgotten and is there nevertheless: review was writing it, or an older backup was restored."""
+        if not self.forgotten.hashes:
+            return dict(NOTHING)
+        infos = [each for each in self._infos() if _request(each) in self.forgotten]
+        named = journal_rows.named(self.store, self.name, self.forgotten, before)
+        requests = sorted({*named, *(_request(each) for each in infos)})
+        if not requests:
+            return dict(NOTHING)
+        return self._plan({"traces": [each.trace_id for each in infos], "requests": requests, "before": None})
 
     def _plan(self, plan: dict[str, Any]) -> dict[str, Any]:
         """Write down what shall be deleted, delete it, and count."""
@@ -128,7 +145,7 @@ class Retention(Connection):
         `resumed`: a killed run began it, which may have deleted all and cleared nothing.
         """
         if not self._pending.is_file():
-            return {"traces": 0, "events": 0, "labels": 0, "files": []}
+            return dict(NOTHING)
         plan = json.loads(self._pending.read_text(encoding="utf-8"))
         labels = 0 if plan["before"] is None else self._keep_counts(frozenset(plan["traces"]), plan["before"])
         traces = self._traces(plan["traces"])
@@ -145,17 +162,22 @@ class Retention(Connection):
         self._pending.unlink()
         return {"traces": traces, "events": rows, "labels": labels, "files": files}
 
+    def _begun(self) -> set[str]:
+        """The ids in what a killed run wrote down and did not end."""
+        plan = json.loads(self._pending.read_text(encoding="utf-8")) if self._pending.is_file() else {}
+        return {*plan.get("traces", ()), *plan.get("requests", ())}
+
     @asking
     def _keep_counts(self, traces: frozenset[str], before: float) -> int:
         """Keep what labels on `traces`, of before `before`, say for the corrected rate, without texts; how many."""
         if not traces or self._experiment is None or self._experiment.lifecycle_stage != "active":
             return 0
-        rows = [row for row in Labels(self.uri, self._given).judged(self.name).rows if row.item in traces]
-        waiting, answered = Queues(self.uri, self.name, self._given).waiting(), {row.item for row in rows}
+        rows = [row for row in Labels(self.uri, self._stores.artifacts).judged(self.name).rows if row.item in traces]
+        waiting, answered = Queues(self.uri, self.name, self._stores.artifacts).waiting(), {row.item for row in rows}
         old = [listed_of(each) for each in self._infos(before) if sampled(each) and each.trace_id in traces]
         put = [each for each in old if _put_away(each, waiting, answered)]
         left = [kept.Put(each.trace, each.version, bool(each.flagged)) for each in put]
-        return kept.add(kept.path_of(self.workspace, self.name), rows, left)
+        return kept.add(kept.path_of(self.workspace, self.name), self._stores.key, rows, left)
 
     @asking
     def _traces(self, traces: Sequence[str]) -> int:
@@ -208,7 +230,7 @@ class Retention(Connection):
     def _databases(self) -> list[Path]:
         """The SQLite files that hold these stores. An MLflow server's is the workspace's, where there is one."""
         own = self._database or self.workspace / "mlflow.db"
-        url = sa.make_url(self._rollout)
+        url = sa.make_url(self._stores.rollout)
         others = [Path(url.database)] if url.get_backend_name() == "sqlite" and url.database else []
         return [path for path in (own, *others) if path.is_file()]
 
@@ -250,13 +272,9 @@ class Retention(Connection):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
         try:
-            with FileLock(self.folder / ".deleting.lock", timeout=LOCK_SECONDS):
+            with erasing.alone(self.workspace):
                 yield
-        except Timeout:
-            raise Transient(f"{self.name}: another process has been deleting for {LOCK_SECONDS:.0f} s") from None
         finally:
             self.store.engine.dispose()
 

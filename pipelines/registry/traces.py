@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SUGGESTED = "suggested_response"
 """What a sender says the answer should have been: not `expected_response`, which is training data, and a person's to give."""
 REASON, WEIGHT = "seqline.reason", "seqline.weight"
+SHARE = "seqline.share"
+"""The random share of all answers when this one was given."""
 VERDICT, VERDICT_WEIGHT = "seqline.judge", "seqline.judge.weight"
 SUPPORT = "seqline.judge.support"
 FLAGS = "seqline.flags"

@@ -9,7 +9,7 @@ from pipelines.errors import SeqlineError
 from pipelines.registry.connect import Connection, asking
 from pipelines.registry.labels import EXPECTED, QUESTION
 from pipelines.registry.records import Version
-from pipelines.registry.traces import REASON, WEIGHT
+from pipelines.registry.traces import REASON, SHARE, WEIGHT
 from pipelines.registry.versions import MODEL
 
 if TYPE_CHECKING:
@@ -46,18 +46,24 @@ class Rated(NamedTuple):
 class Traffic(Connection):
     @asking
     def sampled(
-        self, name: str, since: float, until: float, drawn: Callable[[str], bool], skipped: Container[str] = frozenset()
+        self,
+        name: str,
+        since: float,
+        until: float,
+        drawn: Callable[[str, float], bool],
+        share: float,
+        skipped: Container[str] = frozenset(),
     ) -> list[Answered]:
         """Answers of model `name` in [since, until), oldest first, one a request and version: an even sample of the requests.
 
         The traces are none: they hold all that a filter, the judge or a sender picked out. Of them exactly those are taken
-        whose request the gateway drew at random, `drawn` by its id as there, picked out or not: the same requests at every
-        look, whatever their answers were, and a request of many inputs counts once. (Of these its random one, where the trace
-        tells; where the answer drawn was itself picked out, the first one picked.) In an hour so busy that review kept only a
-        part, as much of each kind is missing. Left out: requests in `skipped`, and those without an id.
+        whose request the gateway drew at random, `drawn` by its id and the share in force as there, picked out or not: the
+        same requests at every look, whatever their answers were, and a request of many inputs counts once. (Of these its random
+        one, where the trace tells; where the answer drawn was itself picked out, the first one picked.) In an hour so busy that
+        review kept only a part, as much of each kind is missing. Left out: requests in `skipped`, and those without an id.
 
-        `drawn` must be that of the whole time: traces from before `serving.review.share` was raised hold, of the requests that
-        are drawn since, what was picked out alone. Empty where nothing was sampled yet.
+        The share in force stands on the trace; `share` is that of traces which do not tell. Were it today's for all, a share
+        that was raised would bring, of the time before, what was picked out alone. Empty where nothing was sampled yet.
         """
         experiment = self._found(name)
         if experiment is None:
@@ -66,7 +72,9 @@ class Traffic(Connection):
         days: Counter[int] = Counter()
         for info in self._infos(experiment, *_between(since, until)):
             request, version = info.client_request_id or "", info.tags.get(VERSION, "")
-            if WEIGHT not in info.tags or not request or not drawn(request) or request in skipped:
+            if WEIGHT not in info.tags or not request or request in skipped:
+                continue
+            if not drawn(request, float(info.tags.get(SHARE, share))):
                 continue
             at, random = info.request_time / 1000, info.tags.get(REASON) == RANDOM
             before = taken.get((request, version))

@@ -12,9 +12,14 @@ from pipelines.registry.connect import Connection, asking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.webhook import Webhook
 
 # A hint is not worth MLflow's own patience with a server that hangs: it has minutes, a canary's lease 30 seconds.
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "4", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+UNREADABLE = (
+    "MLflow cannot read the webhooks that it keeps, nor send any: after SEQLINE_HMAC_KEY or run/hmac.key changed they are "
+    "still encrypted with the former key: bring that back, or delete all rows of MLflow's tables webhook_events and webhooks"
+)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -57,17 +62,29 @@ def _impatient() -> Iterator[None]:
 
 @asking
 def _registered(client: "MlflowClient", name: str, what: str, url: str, secret: str) -> str:
-    page = client.list_webhooks(max_results=100)
-    known = list(page)
-    while page.token:
-        page = client.list_webhooks(max_results=100, page_token=page.token)
-        known += page
-    found = next((each for each in known if each.name == name), None)
+    found = next((each for each in _listed(client) if each.name == name), None)
     if found is None:
         made = client.create_webhook(name, url, ["model_version.created"], what, secret, "ACTIVE")  # what Promote model makes
         return str(made.webhook_id)
     client.update_webhook(found.webhook_id, url=url, secret=secret, status="ACTIVE")
     return str(found.webhook_id)
+
+
+def _listed(client: "MlflowClient") -> "list[Webhook]":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        page = client.list_webhooks(max_results=100)
+        known = list(page)
+        while page.token:
+            page = client.list_webhooks(max_results=100, page_token=page.token)
+            known += page
+    except MlflowException as error:
+        # a database's own failure has no message, a server's is told so
+        if error.error_code == "INTERNAL_ERROR" and (not str(error) or "500 error responses" in str(error)):
+            raise SeqlineError(UNREADABLE) from None
+        raise
+    return known
 
 
 @asking

@@ -154,6 +154,11 @@ class Spec(Section):
         return self
 
     @model_validator(mode="after")
+    def what_is_watched_is_kept(self) -> "Spec":
+        self.watch.check(self.serving.review.keep_days)
+        return self
+
+    @model_validator(mode="after")
     def what_is_beaten_is_there(self) -> "Spec":
         if self.scoring.asks_base and self.training.base == "scratch":
             key = "scoring.base" if self.scoring.base else "scoring.gate.beats"

@@ -125,7 +125,8 @@ class Review(Section):
     per_hour: int = Field(500, ge=0)
     """Most traces in an hour; what is left out is counted, and the weights say so."""
     keep_days: int = Field(30, ge=1)
-    """Days after which a sampled answer is deleted from every store; what its label became in a dataset stays there."""
+    """Days after which a sampled answer is deleted from every store; what its label became in a dataset stays there. At least
+    30 with `drift` or `quality` among `watch.triggers`, which look back so far."""
 
 
 class Serving(Section):

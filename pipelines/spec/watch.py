@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from pipelines.spec.section import Section, Share
 
+LOOKED_BACK = 30
+"""Days that the tests of `drift` and `quality` look back at the most (pipelines/monitoring/watching.py)."""
 Kind = Literal["cron", "drift", "quality", "hallucination", "labels", "source"]
 
 
@@ -27,6 +29,15 @@ class Watch(Section):
     """Wait after a retrain that did not help; doubled after each further one, until one helps."""
     longest_wait_hours: float = Field(336, gt=0)
     """Longest such wait."""
+
+    def check(self, keep_days: int) -> None:
+        """Raises ValueError: samples are deleted before a trigger's test has read them, which then tells of another traffic."""
+        asked = [each for each in self.triggers if each in ("drift", "quality")]
+        if asked and keep_days < LOOKED_BACK:
+            raise ValueError(
+                f"serving.review.keep_days must be at least {LOOKED_BACK}, not {keep_days}, with {' and '.join(asked)} in "
+                "watch.triggers, which look back so far: keep samples longer, or leave these out"
+            )
 
     @model_validator(mode="after")
     def waits_grow(self) -> "Watch":

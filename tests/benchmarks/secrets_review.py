@@ -153,7 +153,9 @@ def main() -> None:
         words = [f"w{number}x" for number in range(PEOPLE)]
         sampled = {path.name: count for path, count in sweep(words, [home])}
         began = time.perf_counter()
-        swept = retention.sweep(Settings().mlflow, "synopsis", time.time() + 1, home, Settings().database, Settings().artifacts)
+        given = Settings()
+        stores = retention.Stores(given.mlflow, given.database, home, given.hmac_key, given.artifacts)
+        swept = retention.Retention(stores, "synopsis").sweep(time.time() + 1)
         seconds = time.perf_counter() - began
         left = sweep(words, [home])
         store.engine.dispose()

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from flows.cli import app
 from flows.settings import Settings
 from pipelines.errors import UserError
-from pipelines.rollout import controller
+from pipelines.registry import journal_rows
+from pipelines.rollout import controller, ledger
 from pipelines.rollout import status as rollout_status
 from pipelines.rollout.store import Event, Route, Store
 from tests.flows.test_runbook import SPEC
@@ -73,6 +74,7 @@ def test_what_happened_is_drafted_once(project: Settings) -> None:
         "detection_seconds": 50.0,
         "requests_hurt": 3,
         "users_hurt": 2,
+        "users_unknown": 0,
         "samples": 0,
     }
     text = path.read_text()
@@ -90,3 +92,11 @@ def test_what_happened_is_drafted_once(project: Settings) -> None:
     assert "a person wrote this" not in path.read_text()
     with pytest.raises(UserError, match="tiny: it has no rollout 99"):
         postmortem("--rollout", "99")
+
+    with store.transaction() as connection:
+        ledger.close(number, "rolled_back", now, connection)
+    journal_rows.blank(store, "tiny", now - 25)  # by age; one of the three is younger
+    store.engine.dispose()
+    later = postmortem("--again")
+    assert (later["requests_hurt"], later["users_hurt"], later["users_unknown"]) == (3, 1, 2)
+    assert "3 requests of 1 users (users unknown for 2 rows)" in path.read_text()

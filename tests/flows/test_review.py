@@ -18,13 +18,16 @@ from mlflow import MlflowClient
 from mlflow.entities import AssessmentSource, Expectation
 from mlflow.tracing.client import TracingClient
 
+from flows import serve
 from flows.services.judge import reviewed
 from flows.services.review import room, verdict_weight
+from flows.settings import Settings
 from pipelines.registry import Registry
-from pipelines.registry.labels import labels
+from pipelines.registry.labels import corrections
 from pipelines.registry.traces import SUGGESTED
 from pipelines.scoring.judge import Verdict
 from pipelines.serving.pairs import Pair
+from pipelines.spec import load
 from tests.flows.test_judge import Process, eventually, pair
 
 SECRET = "zebrafish"
@@ -107,7 +110,24 @@ def test_samples_become_traces_that_people_label_and_the_source_reads(start: Cal
     }  # fmt: skip
     label = Expectation(name="expected_response", value="a library", source=AssessmentSource("HUMAN", "ann"))
     TracingClient(uri).log_assessment(found["r2"].info.trace_id, label)
-    assert labels(uri, "m") == [(f"Package: libfoo {SECRET}", "a library")]
+    assert [(each.source, each.expected) for each in corrections(uri, "m")] == [(f"Package: libfoo {SECRET}", "a library")]
+
+
+def test_the_gateway_starts_it_and_each_trace_tells_the_share(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("SEQLINE_HOME", str(tmp_path / "home"))
+    (tmp_path / "m.yaml").write_text(
+        "name: m\ndata: {source: {kind: files, paths: [a.csv]}}\nserving: {review: {share: 0.25}}\nscoring: {judge: lexical}\n"
+    )
+    spec, settings = load(tmp_path / "m.yaml"), Settings()
+    with serve.review(spec, settings) as url, serve.judge(spec, settings, url) as judge:
+        assert url is not None
+        for address in (url, judge):
+            assert httpx.post(address, json={"pairs": [sample("r1", weight=4.0)]}, timeout=120).status_code == 202
+        eventually(lambda: httpx.get(url.replace("pairs", "healthz"), timeout=120).json()["kept"] == 1)
+    assert traces(uri)["r1"].info.tags["seqline.share"] == "0.25"
 
 
 def test_verdicts_and_feedback_join_the_trace_whatever_comes_first(start: Callable[..., Process], uri: str) -> None:
@@ -122,7 +142,7 @@ def test_verdicts_and_feedback_join_the_trace_whatever_comes_first(start: Callab
     assert {each.name: each.value for each in trace.info.assessments} == {
         "judge": False, "rating": "down", SUGGESTED: "a <PERSON_1>",
     }  # fmt: skip
-    assert labels(uri, "m") == []
+    assert corrections(uri, "m") == []
 
 
 def test_no_more_than_the_hour_has_room_for_and_the_weights_say_so(start: Callable[..., Process], uri: str) -> None:

@@ -9,9 +9,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType
@@ -29,11 +32,11 @@ from flows.cli import app
 from flows.commands.labels import Read
 from flows.commands.samples import strangeness
 from flows.settings import Settings
-from pipelines.errors import UserError
+from pipelines.errors import Transient, UserError
 from pipelines.operations import backups
 from pipelines.registry import Registry, copies, erasing, journal_rows, kept, retention
 from pipelines.registry.forgotten import Forgotten
-from pipelines.registry.labels import judged
+from pipelines.registry.labels import Judged, judged
 from pipelines.registry.queues import Queues
 from pipelines.rollout.store import Event, Route, Store
 from pipelines.rollout.tables import events
@@ -290,6 +293,12 @@ def restore_all(place: Place) -> None:
         assert backups.complaints(elsewhere / "mlflow.db") == backups.complaints(elsewhere / "rollout.db") == ""
 
 
+def in_a_thread(work: Callable[[], object]) -> None:
+    """A lock of files is one holder's in its own thread."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(work).result()
+
+
 def test_a_request_is_forgotten_everywhere_and_stays_so(place: Place) -> None:
     one, other = OLD + 1, OLD  # by the id of its trace, by that of the request
     gone = place.seqline("samples", "synopsis", "forget", trace(one), request(other))
@@ -304,7 +313,77 @@ def test_a_request_is_forgotten_everywhere_and_stays_so(place: Place) -> None:
     rest = [word(n) for n in range(OLD + YOUNG) if n not in (one, other)]
     assert len(judged(place.uri, "synopsis").rows) >= OLD
     assert "mlflow.db" in place.found(rest)
-    assert place.seqline("samples", "synopsis", "forget", request(other))["traces"] == 0
+    for words in ((request(other),), (request(other), word(0))):
+        with pytest.raises(UserError, match=f"nothing is here of {', '.join(words)}: forgotten before, gone by age, or mist"):
+            place.seqline("samples", "synopsis", "forget", *words)
+    with pytest.raises(UserError, match=f"nothing is here of {word(0)}: "):  # the one that is known is forgotten
+        place.seqline("samples", "synopsis", "forget", request(OLD + 2), word(0))
+    assert place.found([request(OLD + 2), trace(OLD + 2)]) == []
+
+
+def test_what_was_forgotten_and_comes_back_with_an_older_backup_goes_again(place: Place) -> None:
+    one, values = OLD + 1, [word(OLD + 1), request(OLD + 1), trace(OLD + 1)]
+    elsewhere = Path(shutil.copytree(place.home / "backups", place.folder.parent / "elsewhere"))  # no deletion gets there
+    shutil.rmtree(place.home / "backups")
+    place.seqline("samples", "synopsis", "forget", request(one))
+    assert place.found(values) == []
+    backups.restore(backups.found(elsewhere)[0].path, place.home, NOW)
+    assert {"mlflow.db", "rollout.db", "labels.parquet"} <= set(place.found(values))
+    for aside in retention.copies.aside(place.home):
+        aside.unlink()  # what the restore put beside, which a person looks at
+    again = [sys.executable, "-m", "flows.cli", "samples", "synopsis", "sweep", "--json"]  # nothing ran during a restore
+    swept = json.loads(subprocess.run(again, check=True, capture_output=True, text=True).stdout)
+    assert (swept["traces"], swept["events"], swept["unreached"]) == (OLD + 1, 2 * OLD + 2, [])
+    assert place.found(values) == []
+    assert len(journal(place)) == 2 * (OLD + YOUNG - 1)
+    counted = kept.path_of(place.home, "synopsis").read_text()
+    assert kept.hidden(Settings().hmac_key, "item", trace(2)) in counted
+    assert kept.hidden(Settings().hmac_key, "item", trace(one)) not in counted, (
+        "of what was forgotten not even the count is kept"
+    )
+
+
+def test_a_backup_waits_for_a_deletion_and_holds_nothing_of_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made in the midst of one, it would hold what is being forgotten, and nobody would look into it again."""
+    monkeypatch.setattr(erasing, "LOCK_SECONDS", 0.2)
+    with erasing.alone(place.home):
+        for work in (
+            lambda: backups.make(place.home, place.home / "backups", NOW + 1, 2),
+            lambda: backups.restore(backups.found(place.home / "backups")[0].path, place.home, NOW + 1),
+            lambda: place.seqline("samples", "synopsis", "forget", request(OLD)),
+        ):
+            with pytest.raises(Transient, match="another process has been deleting, backing up or restoring"):
+                in_a_thread(work)
+    assert place.seqline("samples", "synopsis", "forget", request(OLD))["traces"] == 1
+    backups.make(place.home, place.home / "backups", NOW + 1, 2)
+    assert place.found([word(OLD), trace(OLD)]) == []
+
+
+def test_nobody_without_the_key_can_try_names_on_the_labels_that_are_kept(tmp_path: Path) -> None:
+    def judged_by(reviewer: str) -> Judged:
+        return Judged("tr-1", "2", "", "", True, "supported", 1.0, reviewer, NOW, drawn=frozenset({"flagged"}))
+
+    def plain(kind: str, name: str) -> str:
+        return hashlib.sha256(f"kept {kind} {name}".encode()).hexdigest()[:32]
+
+    path = kept.path_of(tmp_path, "synopsis")
+    assert kept.add(path, KEY, [judged_by("ann")], [kept.Put("tr-2", "2", False)]) == 2
+    told = json.loads(path.read_text())
+    text = path.read_text()
+    assert not any(name in text for name in ("ann", plain("reviewer", "ann"), plain("item", "tr-1"), plain("item", "tr-2")))
+    assert [row.reviewer for row in kept.read(path, KEY, [judged_by("ann")]).rows] == ["ann"]
+    assert [row.reviewer for row in kept.read(path, bytes(32), [judged_by("ann")]).rows] != ["ann"]
+
+    row = told["rows"].popitem()[1]  # as it was written before names were keyed
+    earlier = {
+        "rows": {f"{plain('item', 'tr-1')} {plain('reviewer', 'ann')}": row},
+        "left": {plain("item", "tr-2"): ["2", False]},
+    }
+    path.write_text(json.dumps(earlier))
+    assert [row.reviewer for row in kept.read(path, KEY, [judged_by("ann")]).rows] == ["ann"]
+    assert kept.add(path, KEY, [judged_by("bob")], []) == 1
+    assert {row.reviewer for row in kept.read(path, KEY, [judged_by("ann"), judged_by("bob")]).rows} == {"ann", "bob"}
+    assert plain("reviewer", "ann") not in path.read_text()
 
 
 def test_samples_are_counted_and_exported_for_label_studio(place: Place) -> None:
@@ -380,16 +459,17 @@ def test_nothing_sampled_is_nothing_to_sweep(bare: Place) -> None:
 
 
 BEFORE = NOW - 30 * DAY
+KEY = bytes(range(32))
 KILLS = int(os.environ.get("KILLS", "5"))
 WATCHED: tuple[Any, ...] = (retention, retention.Retention, copies, erasing, journal_rows, kept, Forgotten)
 
 
 def delete(place: Place, request_too: str = "") -> None:
     """Sweep, and forget a young request where one is named."""
-    stores = (place.home, place.database, place.home / "mlartifacts")
+    stores = retention.Stores(place.uri, place.database, place.home, KEY, place.home / "mlartifacts")
     if request_too:
-        retention.forget(place.uri, "synopsis", [request_too], *stores)
-    retention.sweep(place.uri, "synopsis", BEFORE, *stores)
+        retention.Retention(stores, "synopsis").forget([request_too])
+    retention.Retention(stores, "synopsis").sweep(BEFORE)
 
 
 def killed(place: Place, at: int) -> int:

@@ -143,6 +143,26 @@ def test_scheduled_runs_end_and_one_that_overlaps_never_begins(prefect: Prefect)
     assert prefect.cron("rollout") == "7 7 7 7 *", "no rollout is open"
 
 
+def test_a_cron_line_of_a_persons_own_stays(prefect: Prefect) -> None:
+    """Switched are the two lines of the YAML, to and fro; what somebody set in Prefect's pages is theirs."""
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.schedules import CronSchedule
+
+    def lines() -> list[str]:
+        return sorted(each.schedule.cron for each in client.read_deployment_by_name("rollout/tiny").schedules)  # type: ignore[union-attr]
+
+    with SyncPrefectClient(prefect.url) as client:
+        found = client.read_deployment_by_name("rollout/tiny")
+        before = lines()
+        client.create_deployment_schedules(found.id, [(CronSchedule(cron="13 5 * * 1", timezone="UTC"), True)])
+        for now, wanted in (("7 7 7 7 *", "* * * * *"), ("* * * * *", "7 7 7 7 *")):
+            deployments._switch(client, "rollout/tiny", now, wanted)
+            assert lines() == sorted(["13 5 * * 1", wanted])
+        (theirs,) = [each for each in client.read_deployment_by_name("rollout/tiny").schedules if each.schedule.cron[0] == "1"]  # type: ignore[union-attr]
+        client.delete_deployment_schedule(found.id, theirs.id)
+        assert lines() == ["7 7 7 7 *"] == before
+
+
 def test_what_a_run_shows(prefect: Prefect) -> None:
     prefect.run("tests.flows.shown", str(prefect.project.settings.folder("work", "tiny")))
     (run,) = prefect.runs("retrain", "FAILED")

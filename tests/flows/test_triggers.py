@@ -15,6 +15,7 @@ from flows.watching.look import watch
 from flows.watching.replayed import pseudonyms, replayed
 from pipelines import artifact
 from pipelines.errors import UserError
+from pipelines.monitoring.triggers import Decision
 from pipelines.registry import Registry
 from pipelines.registry.traces import Sampled, Traces
 from pipelines.rollout import controller, ledger, status
@@ -143,6 +144,55 @@ def test_what_came_of_an_attempt_is_read_from_the_registry_and_the_rollout(
     assert attempts.history("tiny", True, registry, store, settings)[-1].helped is None, "it is still at work"
 
 
+def test_a_promoted_retrain_of_somebody_elses_ends_the_back_off(project: Path, settings: Settings, store: Store) -> None:
+    registry, first = registered(project)
+    published(project)
+    (project / "models" / "pairs.csv").write_text("source,target\nwhen,now\n")
+    for hours in (3, 2):
+        attempts.add("tiny", time.time() - hours * 3_600, "drift: a", settings)
+
+    def why() -> str:
+        return watching.look(project / "models" / "tiny.yaml", settings, time.time(), dry_run=True).decision.why
+
+    assert "10.0 h of back-off left" in why(), "twice 6 h, since two in a row did not help"
+    assert attempts.relieved_at("tiny", registry, store, settings) == 0
+    for key, outcome, said in (
+        ("k2", "rolled_back", "10.0 h of back-off left"),
+        ("k3", "promoted", "source: changed: pairs.csv"),
+    ):
+        made = registry.register("tiny", make(project / key, key), KEY)  # a person's: no watch gave a reason
+        number = controller.open(store, "tiny", made.version, first.version, time.time())
+        with store.transaction() as connection:
+            ledger.close(number, outcome, time.time(), connection)
+        assert said in why()
+    history = attempts.history("tiny", False, registry, store, settings)
+    assert [each.helped for each in history] == [False, False], "they did not help all the same"
+
+
+def test_a_retrain_that_could_not_begin_is_no_failure_of_the_model(project: Path, settings: Settings) -> None:
+    """One at work and a server that is away say nothing of what a retrain would bring."""
+    from filelock import FileLock
+
+    from flows.sole import Busy
+
+    registered(project)
+    published(project)
+    spec, path = spec_of("tiny", settings), project / "models" / "tiny.yaml"
+    found = watching.Looked("tiny", 5.0, Decision(True, "drift: a", (), None), None, None)
+    attempts.add("tiny", 1.0, "drift: a", settings)
+    held = FileLock(settings.folder("run") / "retrain-tiny.lock", is_singleton=False)
+    with held, pytest.raises(Busy, match="another retrain is at work"):
+        watching.start(found, spec, path, settings)
+    kept = json.loads((settings.workspace / "watch" / "attempts" / "tiny.json").read_text())
+    assert [each["at"] for each in kept] == [1.0]
+    (project / "models" / "pairs.csv").write_text("source\n")  # what is wrong with the data is a failure
+    assert told(settings)["last"] is None
+    with pytest.raises(UserError, match="no column `target`"):
+        watching.start(found, spec, path, settings)
+    kept = json.loads((settings.workspace / "watch" / "attempts" / "tiny.json").read_text())
+    assert [each["at"] for each in kept] == [1.0, 5.0]
+
+
 def test_a_broken_memory_of_attempts_is_no_empty_one(settings: Settings) -> None:
     attempts.add("tiny", 1.0, "drift", settings)
     (settings.workspace / "watch" / "attempts" / "tiny.json").write_text("[{}]")
@@ -209,7 +259,8 @@ def test_with_a_worker_the_retrain_is_a_run_of_its_deployment_and_never_two(sett
         assert deployed is not None
         assert (deployed.id, starting.taken(client, deployed)) == (found, False), "no worker: it would wait for ever"
         client.send_worker_heartbeat("pool", f"worker-{uuid4()}")
-        said = {starting.start(spec, path, "drift: moved", 1.0, settings) for _ in range(2)}
+        with starting.ready(spec, path, settings) as start:
+            said = {start("drift: moved", 1.0) for _ in range(2)}
         runs = client.read_flow_runs()
         assert [(run.deployment_id, run.parameters) for run in runs] == [(found, {"spec": str(path), "why": "drift: moved"})]
         assert said == {f"started as run {runs[0].id} of retrain/tiny in Prefect"}

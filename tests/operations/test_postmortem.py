@@ -59,6 +59,13 @@ def test_the_draft_has_data_deploy_detection_hurt_and_samples() -> None:
     assert BLANK in text
 
 
+def test_users_whose_pseudonyms_are_gone_are_not_counted_as_one() -> None:
+    impact = Impact("availability", Count(40, 3), 0, Count(4_000, 1), unknown=3)
+    text = draft(replace(STORY, users=0, unknown=3, impacts=(impact,)), AT + 100)
+    assert "3 requests of 0 users (users unknown for 3 rows) were counted bad" in text
+    assert "(2.58% to 19.86%) | 0 (users unknown for 3 rows) | 1 of 4,000" in text
+
+
 def test_what_is_not_known_is_said() -> None:
     unseen = replace(STORY, bad_at=None, hurt=0, users=0, lineages={}, samples=(), kept=0, reasons=("by hand, ann: odd",))
     text = draft(unseen, AT + 100)

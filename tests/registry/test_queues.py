@@ -12,7 +12,7 @@ from mlflow.tracing.client import TracingClient
 
 from pipelines.errors import UserError
 from pipelines.registry import retention
-from pipelines.registry.labels import Judged, judged, labels
+from pipelines.registry.labels import Judged, corrections, judged
 from pipelines.registry.queues import Listed, Queues
 from pipelines.registry.traces import Traces
 from tests.registry.test_traces import SAMPLED
@@ -102,7 +102,7 @@ def whole_way(uri: str, queues: Queues) -> None:
             0.25 / 100,
         )
     ]
-    assert labels(uri, queues.name) == [(ONE.source, "ask <PERSON_1>")]
+    assert [(each.source, each.expected) for each in corrections(uri, queues.name)] == [(ONE.source, "ask <PERSON_1>")]
 
 
 def test_a_queue_is_filled_answered_and_read_back(uri: str, queues: Queues) -> None:
@@ -191,13 +191,13 @@ def test_what_is_old_is_swept_through_a_server_too(server: str, tmp_path: Path) 
         for each in (one, two)
     ]
     store.upsert_dataset_records(made.dataset_id, records)
-    workspace, rollout = tmp_path / "home", f"sqlite:///{tmp_path}/rollout.db"
-    swept = retention.sweep(server, "swept", SAMPLED.at + 30, workspace, rollout)
+    stores = retention.Stores(server, f"sqlite:///{tmp_path}/rollout.db", tmp_path / "home", bytes(32))
+    swept = retention.Retention(stores, "swept").sweep(SAMPLED.at + 30)
     assert (swept.traces, swept.kept, swept.labels) == (1, 1, 1)
     assert [each.trace for each in queues.listed()] == [two.trace]
     assert queues.waiting() == {two.trace}
     left, _ = store._load_dataset_records(made.dataset_id)
     assert [record.inputs for record in left] == [{"text": two.key}]
-    gone = retention.forget(server, "swept", [two.trace], workspace, rollout)
+    gone = retention.Retention(stores, "swept").forget([two.trace])
     assert (gone.traces, gone.kept) == (1, 0)
     assert judged(server, "swept").rows == []

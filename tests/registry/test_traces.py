@@ -12,7 +12,7 @@ from mlflow.entities import AssessmentSource, Expectation
 from mlflow.tracing.client import TracingClient
 
 from pipelines.errors import SeqlineError
-from pipelines.registry.labels import labels
+from pipelines.registry.labels import corrections
 from pipelines.registry.traces import SUGGESTED, Sampled, Traces
 
 SAMPLED = Sampled(
@@ -65,9 +65,9 @@ def test_a_sampled_answer_becomes_a_trace_and_a_persons_label_a_pair(traces: Tra
     assert trace.info.tags["seqline.version"] == "3"
     assert (trace.info.tags["seqline.reason"], trace.info.tags["seqline.weight"]) == ("random", "100.0")
     assert (span.get_attribute("seqline.logprob"), trace.info.token_usage["output_tokens"]) == (-1.5, 3)
-    assert labels(uri, "tiny") == []
+    assert corrections(uri, "tiny") == []
     expect(uri, SAMPLED.trace, "ask <PERSON_1> kindly")
-    assert labels(uri, "tiny") == [(SAMPLED.source, "ask <PERSON_1> kindly")]
+    assert [(each.source, each.expected) for each in corrections(uri, "tiny")] == [(SAMPLED.source, "ask <PERSON_1> kindly")]
 
 
 def test_what_is_repeated_is_written_once_and_the_smaller_weight_counts(traces: Traces, uri: str) -> None:
@@ -94,7 +94,7 @@ def test_what_is_repeated_is_written_once_and_the_smaller_weight_counts(traces: 
 def test_what_a_sender_suggests_is_no_label_until_a_person_says_so(traces: Traces, uri: str) -> None:
     traces.write(SAMPLED)
     traces.told(SAMPLED.trace, "u1", 1, {"correction": "buy my wares"})
-    assert labels(uri, "tiny") == []
+    assert corrections(uri, "tiny") == []
 
 
 def test_a_second_opinion_of_the_same_sender_is_kept_beside_the_first(traces: Traces, uri: str) -> None:
@@ -144,4 +144,4 @@ def test_it_goes_through_a_server_too(server: str) -> None:
     assert len(trace.data.spans) == 1
     assert trace.info.tags["seqline.reason"] == "feedback"
     expect(server, SAMPLED.trace, "better")
-    assert labels(server, "served") == [(SAMPLED.source, "better")]
+    assert [(each.source, each.expected) for each in corrections(server, "served")] == [(SAMPLED.source, "better")]

@@ -12,7 +12,7 @@ from pipelines import artifact
 from pipelines.errors import SeqlineError
 from pipelines.registry import Registry, traffic
 from pipelines.registry.labels import EXPECTED, QUESTION
-from pipelines.registry.traces import Sampled, Traces
+from pipelines.registry.traces import SHARE, Sampled, Traces
 from pipelines.registry.traffic import DAY, Traffic
 from tests.registry.conftest import KEY, Make
 
@@ -25,7 +25,7 @@ def answered(number: int, at: float, reason: str = "random", weight: float = 10.
     return Sampled(f"r{number}", f"r{number}", source, output, at, 0.0, reason, weight, 7, 3, tags)
 
 
-def every(_request: str) -> bool:
+def every(_request: str, _share: float) -> bool:
     return True
 
 
@@ -33,7 +33,7 @@ def test_it_reads_what_came_in_the_time_asked_for_oldest_first(registry: Registr
     traces = Traces(registry.uri, "tiny", registry.artifacts)
     for number, hours in enumerate((3, 1, 2, -1, 4)):
         traces.write(answered(number, NOON + 3_600 * hours, version=str(number)))
-    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 4 * 3_600, every)
+    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 4 * 3_600, every, 0.1)
     assert [(each.source, each.output, each.version) for each in found] == [
         (f"source {number}", f"output {number}", str(number)) for number in (1, 2, 0)
     ]
@@ -42,7 +42,7 @@ def test_it_reads_what_came_in_the_time_asked_for_oldest_first(registry: Registr
 
 def test_a_model_without_traces_has_no_traffic(registry: Registry) -> None:
     traffic = Traffic(registry.uri, registry.artifacts)
-    assert (traffic.sampled("nobody", 0.0, NOON, every), traffic.rated("nobody", 0.0, NOON)) == ([], [])
+    assert (traffic.sampled("nobody", 0.0, NOON, every, 0.1), traffic.rated("nobody", 0.0, NOON)) == ([], [])
     assert traffic.labelled("nobody", 0.0) == 0
 
 
@@ -50,15 +50,31 @@ def test_only_what_the_gateway_drew_counts_whatever_picked_it_out_besides(regist
     """In a busy hour, too, when all weigh twice as much: a thinning by weight would then take too much of the picked."""
     traces = Traces(registry.uri, "tiny", registry.artifacts)
 
-    def drawn(request: str) -> bool:
+    def drawn(request: str, _share: float) -> bool:
         return int(request[1:]) % 10 == 0
 
     for number in range(40):
         picked = number % 3 == 0
-        if picked or drawn(f"r{number}"):
+        if picked or drawn(f"r{number}", 0.1):
             traces.write(answered(number, NOON + number, "filter" if picked else "random", 2.0 if picked else 20.0))
-    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 100, drawn)
+    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 100, drawn, 0.1)
     assert [each.source for each in found] == ["source 0", "source 10", "source 20", "source 30"]
+
+
+def test_a_share_that_was_raised_changes_nothing_of_the_time_before(registry: Registry) -> None:
+    """Of each 100 requests the first 10 were drawn, later 50; and of each 5 one is picked out, drawn or not."""
+    traces = Traces(registry.uri, "tiny", registry.artifacts)
+
+    def drawn(request: str, share: float) -> bool:
+        return int(request[1:]) % 100 < 100 * share
+
+    for number in range(200):
+        share, picked = (0.1 if number < 100 else 0.5), number % 5 == 0
+        if picked or drawn(f"r{number}", share):
+            one = answered(number, NOON + number, "filter" if picked else "random")
+            traces.write(replace(one, tags={**one.tags, SHARE: repr(share)}))
+    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 200, drawn, 0.5)
+    assert [int(each.source.split()[1]) for each in found] == [*range(10), *range(100, 150)]
 
 
 def test_a_request_of_many_inputs_counts_once_a_version_with_its_random_answer(registry: Registry) -> None:
@@ -66,7 +82,7 @@ def test_a_request_of_many_inputs_counts_once_a_version_with_its_random_answer(r
     for index, (reason, version) in enumerate((("filter", "3"), ("random", "3"), ("judge", "3"), ("filter", "4"))):
         one = replace(answered(index, NOON, reason, version=version), request="r1")
         traces.write(replace(one, tags={**one.tags, "seqline.flags": "length,echo" if reason == "filter" else ""}))
-    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 1, every)
+    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 1, every, 0.1)
     assert [(each.source, each.version, each.flags) for each in found] == [
         ("source 1", "3", ()),
         ("source 3", "4", ("length", "echo")),
@@ -78,7 +94,7 @@ def test_what_was_replayed_is_left_out(registry: Registry) -> None:
     for number in range(3):
         traces.write(answered(number, NOON + number))
     traces.write(replace(answered(3, NOON + 3), request=""))  # of whom nobody knows whether it was
-    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 9, every, frozenset({"r1"}))
+    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 9, every, 0.1, frozenset({"r1"}))
     assert [each.source for each in found] == ["source 0", "source 2"]
 
 
@@ -124,7 +140,7 @@ def test_a_day_has_its_bound_and_long_texts_their_heads(registry: Registry, monk
     for number in range(6):
         long = replace(answered(number, NOON + number * DAY / 4), source=f"{number} " + "x" * 5_000)
         traces.write(long)
-    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 2 * DAY, every)
+    found = Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 2 * DAY, every, 0.1)
     assert [each.source[:2] for each in found] == ["0 ", "1 ", "2 ", "3 "]
     assert {len(each.source) for each in found} == {1_000}
 
@@ -134,7 +150,7 @@ def test_pages_are_read_to_the_last(registry: Registry, monkeypatch: pytest.Monk
     traces = Traces(registry.uri, "tiny", registry.artifacts)
     for number in range(5):
         traces.write(answered(number, NOON + number))
-    assert len(Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 9, every)) == 5
+    assert len(Traffic(registry.uri, registry.artifacts).sampled("tiny", NOON, NOON + 9, every, 0.1)) == 5
 
 
 def test_a_versions_outputs_come_back_or_are_said_to_be_missing(registry: Registry, candidate: Make, tmp_path: Path) -> None:
