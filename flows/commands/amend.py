@@ -2,15 +2,19 @@
 
 import io
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.reporting import report
 from flows.settings import Settings, find_spec
 from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
 
 
 def amend(
@@ -28,19 +32,25 @@ def amend(
     after, was = changed(before, wanted)
     if after != before:
         _write(path, after)
-    undo = " ".join(["seqline set", name, *(f"{key}={value}" for key, value in was.items())])
+    undo = shlex.join(["seqline", "set", name, *(f"{key}={value}" for key, value in was.items())])
     text = f"{path}: {', '.join(changes)}\nundo           {undo}" if after != before else f"{path}: says so already"
     report({"path": str(path), "set": wanted, "was": was}, as_json, text)
 
 
 def changed(text: str, wanted: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """The YAML `text` with the keys `wanted` (dotted; "" takes one out), and what they were ("" for not there)."""
+    """The YAML `text` with the keys `wanted` (dotted; "" takes one out), and what they were ("" for not there).
+
+    Raises:
+        UserError: `text` is no YAML of sections, a key names none of them, or a value is no YAML.
+    """
     from ruamel.yaml import YAML
 
     yaml, out = YAML(), io.StringIO()
     yaml.preserve_quotes, yaml.width = True, 4_096
     yaml.indent(mapping=2, sequence=4, offset=2)
-    content = yaml.load(text)
+    content = _parsed(yaml, text, "the YAML as it is")
+    if not isinstance(content, dict):
+        raise UserError("the YAML as it is: must have keys: `seqline schema` says which")
     was = {key: _put(content, key.split("."), value) for key, value in wanted.items()}
     yaml.dump(content, out)
     return (text if all(was[key] == value for key, value in wanted.items()) else out.getvalue()), was
@@ -65,11 +75,23 @@ def _put(content: Any, key: list[str], value: str) -> str:
     was = _said(content[section]) if section in content else ""
     if not value:
         content.pop(section, None)
-    elif section in content:
-        content[section] = YAML(typ="safe", pure=True).load(value)
+        return was
+    given = _parsed(YAML(typ="safe", pure=True), value, f"{section}={value}")
+    if section in content:
+        content[section] = given
     else:
-        content.insert(0, section, YAML(typ="safe", pure=True).load(value))  # at the end it would come after blank lines
+        content.insert(0, section, given)  # at the end it would come after blank lines
     return was
+
+
+def _parsed(yaml: "YAML", text: str, what: str) -> Any:
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return yaml.load(text)
+    except (YAMLError, ValueError) as error:  # a ValueError: a date that is none
+        said = getattr(error, "problem", None) or type(error).__name__
+        raise UserError(f"{what}: is no YAML: {said}") from None
 
 
 def _said(value: object) -> str:

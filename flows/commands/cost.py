@@ -151,8 +151,11 @@ def summary(name: str, settings: Settings, now: float) -> list[str]:
     found = last(name, settings)
     if found is None:
         return []
-    age = max(0.0, now - found["at"]) / 3_600
-    return [f"{_month(found)} (looked at {age:.1f} h ago)"]
+    try:
+        age = max(0.0, now - found["at"]) / 3_600
+        return [f"{_month(found)} (looked at {age:.1f} h ago)"]
+    except (KeyError, TypeError, ValueError):
+        return [f"cost/{name}.json says nothing that can be read: `seqline cost {name}` writes it anew"]
 
 
 def lines(found: dict[str, Any]) -> list[str]:

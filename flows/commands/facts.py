@@ -188,7 +188,8 @@ class Gathered:
     @cached_property
     def postmortem_at(self) -> float | None:
         written = (self._settings.workspace / "postmortems").glob(f"{self.spec.name}-*.md")
-        return max((path.stat().st_mtime for path in written), default=None)
+        mine = [path for path in written if path.stem.removeprefix(f"{self.spec.name}-").isdigit()]  # not NAME-de's
+        return max((path.stat().st_mtime for path in mine), default=None)
 
     @cached_property
     def drained(self) -> Gateway | None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from flows.overview.gathering import Gatherer
+    from pipelines.overview.facts import Overview
 
 HOST, PORT = "127.0.0.1", 8100
 NAMES = ("127.0.0.1", "localhost")  # a page of another name that leads here (DNS rebinding) is refused
@@ -108,7 +109,7 @@ class Desk:
         self._gatherer = Gatherer(settings)
         self._headers = page.headers()
         self._ended = threading.Event()
-        self._shown = _shown(self._gatherer)
+        self._shown = _shown(self._gatherer.latest)
         self.answered = False
         """Whether a gathering is shown: before the first one the page knows of no model."""
 
@@ -130,20 +131,35 @@ class Desk:
                 began = time.monotonic()
                 try:
                     gatherer.gather()
-                    self._shown, self.answered = _shown(gatherer), True
+                    self._shown, self.answered = _shown(gatherer.latest), True
                 except Exception:
                     log.exception("a gathering failed: the one before is shown")
                 self._ended.wait(max(ROUND / 3, ROUND - (time.monotonic() - began)))
 
+    def _latest(self) -> "Overview":
+        """The last gathering; where none has followed for long its facts are as old as they are, whatever keeps the next."""
+        from pipelines.overview.page import LATE
+        from pipelines.overview.wording import span
+
+        found, now = self._gatherer.latest, time.time()
+        if abs(now - found.at) <= LATE:
+            return found
+        said = f"nothing was gathered for {span(abs(now - found.at))}: see logs/overview.log"
+        return replace(found, at=now, problem="; ".join(filter(None, (found.problem, said))))
+
+    def _served(self) -> Shown:
+        found = self._latest()
+        return self._shown if found is self._gatherer.latest else _shown(found)
+
     async def page(self, _request: object) -> "Response":
         from starlette.responses import HTMLResponse
 
-        return HTMLResponse(self._shown.page, headers=self._headers)
+        return HTMLResponse(self._served().page, headers=self._headers)
 
     async def facts(self, _request: object) -> "Response":
         from starlette.responses import Response
 
-        return Response(self._shown.facts, media_type="application/json", headers=self._headers)
+        return Response(self._served().facts, media_type="application/json", headers=self._headers)
 
     async def metrics(self, _request: object) -> "Response":
         """What no gateway knows, for Prometheus (exported.py)."""
@@ -151,7 +167,7 @@ class Desk:
 
         from flows.overview import exported
 
-        return Response(exported.text(self._gatherer.latest), media_type="text/plain; version=0.0.4")
+        return Response(exported.text(self._latest()), media_type="text/plain; version=0.0.4")
 
     async def health(self, _request: object) -> "Response":
         from starlette.responses import JSONResponse
@@ -194,10 +210,9 @@ class Desk:
         return PlainTextResponse(path.read_text(encoding="utf-8"), headers=self._headers)
 
 
-def _shown(gatherer: "Gatherer") -> Shown:
+def _shown(found: "Overview") -> Shown:
     from pipelines.overview import page
 
-    found = gatherer.latest
     facts = json.dumps(page.plain(found), ensure_ascii=False, allow_nan=False, indent=1)
     return Shown(found.at, page.html(found).encode(), facts.encode())
 

@@ -10,11 +10,13 @@ import hmac
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -90,18 +92,36 @@ def up(name: str, settings: Settings) -> Iterator[str]:
 
     Raises:
         SeqlineError: a process died, or an address did not answer in time.
+        UserError: another program (another clone's stack?) holds one of the addresses: nothing was started.
     """
     if running(settings) is None:
         from pipelines.registry import Registry
 
         stop_members(settings)  # what a killed stack left behind holds the ports
+        _free(addresses(name, settings))
         Registry(settings.mlflow, settings.artifacts)  # MLflow's tables are made once, before two processes open them
         process = _supervised(name, settings)
-        started = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
-        _pidfile(settings).write_text(json.dumps(started))
+        _pidfile(settings).write_text(json.dumps({"pid": process.pid}))
     for place in addresses(name, settings):
         _wait(place, settings)
         yield f"{place.what:30} {place.url}"
+
+
+def _free(places: Sequence[Address]) -> None:
+    """Else each address would answer at once, and what answers would be somebody else's: their registry, their model.
+
+    Raises:
+        UserError: names those that are taken.
+    """
+    taken = []
+    for place in places:
+        where = urlsplit(place.url)
+        try:
+            socket.create_server((where.hostname or "", where.port or 80)).close()
+        except OSError as error:
+            taken.append(f"{place.what}: {place.url} is taken ({error.strerror}): stop what holds it (another clone's stack?)")
+    if taken:
+        raise UserError("\n".join(taken))
 
 
 def _supervised(name: str, settings: Settings) -> "subprocess.Popen[bytes]":
@@ -177,17 +197,16 @@ def stop_members(settings: Settings) -> int:
 
 
 def running(settings: Settings) -> psutil.Process | None:
-    """The stack's process, if it runs (a pid that was given to another process meanwhile does not count)."""
-    path = _pidfile(settings)
-    if not path.is_file():
-        return None
-    started = json.loads(path.read_text())
-    try:
-        process = psutil.Process(started["pid"])
-        alive = process.create_time() == started["created"] and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return None
-    return process if alive else None
+    """The stack's process, if it runs.
+
+    A pid that was given to another process meanwhile does not count, nor does a file that was not written to its end. (When a
+    process began is no mark: it is reckoned from the clock, which is set.)
+    """
+    with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError, psutil.NoSuchProcess, psutil.AccessDenied):
+        process = psutil.Process(json.loads(_pidfile(settings).read_text())["pid"])
+        if process.environ().get(MARK) == str(settings.workspace) and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
 
 
 def _pidfile(settings: Settings) -> Path:

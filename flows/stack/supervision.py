@@ -27,7 +27,8 @@ KEPT = {
 MEMBER = "SEQLINE_MEMBER"  # in the environment of a member and of all that it starts: its name
 FAMILIES = ("mlflow", "prefect")
 """Their servers are children of the process that is kept: killed, it leaves them behind, with the port."""
-MISTAKEN = re.compile(r"exited: (\S+) \(exit status 2; ")
+TOLD = re.compile(r"(?:exited: (\S+) \((.*?); |success: (\S+) entered RUNNING state)")
+MISTAKE = "exit status 2"
 
 
 def members(procfile: str) -> dict[str, str]:
@@ -61,9 +62,10 @@ def configuration(procfile: str, workspace: Path, absent: Container[str] = ()) -
 
 
 def mistaken(log: str) -> str | None:
-    """The first member that ended with exit code 2, a person's mistake, by what supervisord has logged since it started."""
-    found = MISTAKEN.search(log)
-    return found[1] if found else None
+    """The first member that ended last with exit code 2, a person's mistake, by what supervisord has logged since it started;
+    not one that has run since."""
+    last = {found[1] or found[3]: found[2] for found in TOLD.finditer(log)}
+    return next((member for member, ended in last.items() if ended == MISTAKE), None)
 
 
 def _escaped(values: dict[str, str]) -> dict[str, str]:

@@ -1,5 +1,8 @@
 """Before production: is it known what is promised, is it seen, was it tried?"""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from pipelines.operations.checks import Check, Verdict
 from pipelines.operations.facts import Facts
 
@@ -75,15 +78,25 @@ def privacy_audit_passed(facts: Facts) -> Verdict:
         for how in ("known", "planted")
         if told[how]
     }
+    if not lows:
+        return Verdict(None, "nothing was known or planted to measure with", f"`seqline audit {name}`")
     worst = min(lows, key=lambda each: lows[each])
     if lows[worst] < RECALL:
         return Verdict(
             False, f"recall of {worst} may be as low as {lows[worst]:.1%}", f"`seqline audit {name}`; privacy.level: exact"
         )
-    leaks = [rule for rule in facts.lineage["gate"]["rules"] if rule["rule"] == "leaks"]
+    well = Verdict(True, f"every entity measured; the worst recall ({worst}) is at least {lows[worst]:.1%}")
+    return _leaked(name, facts.lineage["gate"]["rules"]) or well
+
+
+def _leaked(name: str, rules: Sequence[Mapping[str, Any]]) -> Verdict | None:
+    """A gap if the gate found leaks in the model's outputs, or looked for none."""
+    leaks = [rule for rule in rules if rule["rule"] == "leaks"]
+    if not leaks:
+        return Verdict(None, "its gate looked for no leaks", f"`seqline gate {name}`")
     if any(not rule["passed"] for rule in leaks):
         return Verdict(False, leaks[0]["reason"], f"`seqline gate {name}`")
-    return Verdict(True, f"every entity measured; the worst recall ({worst}) is at least {lows[worst]:.1%}")
+    return None
 
 
 def canary_path_proved(facts: Facts) -> Verdict:

@@ -65,7 +65,9 @@ def gateway(
     since, before = earlier[0] if earlier else (now, {})
     counted = between(buckets, before)
     answers = int(max(counted.values(), default=0))
-    return Gateway(bool(health["ok"]), quantile(0.95, counted), now - since, answers, int(in_flight), overloaded), buckets
+    whose, follows = str(health.get("model") or ""), health.get("generation") == health.get("wanted")
+    p95, load = quantile(0.95, counted), (int(in_flight), overloaded)
+    return Gateway(bool(health["ok"]), p95, now - since, answers, *load, whose, follows), buckets
 
 
 def alerts(content: Mapping[str, Any]) -> dict[str, tuple[Alert, ...]]:

@@ -21,7 +21,7 @@ class Known(Generic[T]):
 
     def fresh(self, now: float) -> bool:
         """Whether it may be taken for how things are now."""
-        return self.value is not None and self.at is not None and now - self.at <= self.stale_after
+        return self.value is not None and self.at is not None and abs(now - self.at) <= self.stale_after  # clocks are set back
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class Gateway:
-    """What a gateway says of itself. `p95` in seconds over the last `window` seconds, None where nobody was answered then."""
+    """What a gateway says of itself. `p95` in seconds over the last `window` seconds, None where nobody was answered then.
+
+    `model` is whose gateway it is ("" of one that does not say); `follows`: it serves by the newest route that it has read.
+    """
 
     ok: bool
     p95: float | None
@@ -110,6 +113,8 @@ class Gateway:
     answers: int
     in_flight: int
     overloaded: bool
+    model: str = ""
+    follows: bool = True
 
 
 @dataclass(frozen=True)

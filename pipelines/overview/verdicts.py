@@ -45,7 +45,7 @@ def verdict(model: Model, now: float) -> Verdict:
         return Verdict("unknown", f"{why}; what is shown is {age} old", f"seqline status {model.name}")
     if standing.production is None and standing.rollout is None:
         return Verdict("none", "nothing is in production yet", f"seqline retrain models/{model.name}.yaml")
-    return _hurt(model, standing, now) or _waits(model, standing) or Verdict("good", standing.verdict)
+    return _hurt(model, standing, now) or _unknown(model, now) or _waits(model, standing) or Verdict("good", standing.verdict)
 
 
 def _hurt(model: Model, standing: Standing, now: float) -> Verdict | None:
@@ -55,11 +55,26 @@ def _hurt(model: Model, standing: Standing, now: float) -> Verdict | None:
     gateway = model.gateway
     if gateway.problem and not gateway.fresh(now):
         return Verdict("bad", gateway.problem, f"seqline serve {model.name}")
+    if gateway.fresh(now) and gateway.value and gateway.value.model not in ("", model.name):
+        said = f"the gateway of {gateway.value.model} answers at its address: one of the two must have another serving.port"
+        return Verdict("bad", said, f"seqline set {model.name} serving.port=...")
     if gateway.fresh(now) and gateway.value and not gateway.value.ok:
         return Verdict("bad", "the gateway has no engine that answers", f"seqline serve {model.name}")
     pages = [alert for alert in model.alerts.value or () if alert.severity == "page"]
     if pages and model.alerts.fresh(now):
         return Verdict("bad", "; ".join(alert.said for alert in pages), runbook=pages[0].runbook)
+    return None
+
+
+def _unknown(model: Model, now: float) -> Verdict | None:
+    """What nobody can tell now, though no look has failed: one that hangs, or whose answer is still out."""
+    gateway, alerts = model.gateway, model.alerts
+    if not gateway.fresh(now):
+        age = "was not asked yet" if gateway.at is None else f"was heard of {span(now - gateway.at)} ago"
+        return Verdict("unknown", f"the gateway {age}", f"seqline serve {model.name}")
+    if any(alert.severity == "page" for alert in alerts.value or ()) and not alerts.fresh(now):
+        said = "; ".join(alert.said for alert in alerts.value or () if alert.severity == "page")
+        return Verdict("unknown", f"nobody tells whether this goes on: {said} ({alerts.problem or 'old'})")
     return None
 
 
@@ -76,6 +91,9 @@ def _waits(model: Model, standing: Standing) -> Verdict | None:
         return Verdict("wait", standing.verdict, f"press Promote model in MLflow: version {rollout.version} of {model.name}")
     if standing.held:
         return Verdict("wait", f"{standing.verdict}; {standing.held}", f"seqline resume {model.name}")
+    if model.gateway.value and not model.gateway.value.follows:
+        said = f"{standing.verdict}; the gateway does not follow the newest route yet"
+        return Verdict("wait", said, f"seqline doctor {model.name} --only everybody-on-champion")
     alerts = model.alerts.value or ()
     if alerts:
         return Verdict("wait", "; ".join([standing.verdict, *(each.said for each in alerts)]), runbook=alerts[0].runbook)

@@ -126,7 +126,7 @@ def _press(rollout: Rollout, state: State, approvers: int) -> str | None:
         return None
     page = f"models/{rollout.name}/versions/{rollout.version}"
     who = "a person" if approvers == 1 else f"{approvers} people"
-    end = datetime.fromtimestamp(state.gate.expires_at).astimezone().strftime("%Y-%m-%d %H:%M")
+    end = datetime.fromtimestamp(state.gate.expires_at).astimezone().strftime("%Y-%m-%d %H:%M %Z")
     return f"{who}, until {end}, in the MLflow UI, page {page}: press Promote model and choose {rollout.name}-prod"
 
 

@@ -137,6 +137,7 @@ class Batcher(Generic[T, G, A]):
         self._decode, self._bounds, self._clock = decode, bounds, clock
         self._waiting: list[Text[T, A]] = []
         self._took: deque[float] = deque(maxlen=REMEMBERED)
+        self._began: dict[int, float] = {}
         self._changed = threading.Condition()
         self._idle = threads
         self._closed = False
@@ -149,6 +150,11 @@ class Batcher(Generic[T, G, A]):
     def waiting(self) -> int:
         """Texts that wait."""
         return len(self._waiting)
+
+    @property
+    def longest(self) -> float:
+        """Seconds for which the longest of the batches that are decoded now has been."""
+        return self._clock() - min(self._began.copy().values(), default=self._clock())
 
     def submit(self, items: Sequence[T], deadline: float, group: G) -> "list[asyncio.Future[Decoded[A]]]":
         """Queue `items`, to be answered before `deadline` (by the clock), and return a future each.
@@ -179,6 +185,7 @@ class Batcher(Generic[T, G, A]):
             self._answer(batch)
             with self._changed:
                 self._idle += 1
+                del self._began[threading.get_ident()]
 
     def _next(self) -> list[Text[T, A]]:
         """The next batch, as soon as there is one; empty at the end."""
@@ -210,7 +217,7 @@ class Batcher(Generic[T, G, A]):
     def _answer(self, batch: list[Text[T, A]]) -> None:
         group: G = batch[0].group  # type: ignore[assignment]
         self.decoded += len(batch)
-        began = self._clock()
+        began = self._began[threading.get_ident()] = self._clock()
         try:
             answers = self._decode([row.item for row in batch], group)
         except Exception as error:

@@ -39,6 +39,10 @@ from pipelines.spec import Caps, Decoding, Spec
 
 log = logging.getLogger("seqline.serving")
 KEYS = frozenset({"inputs", "decoding", "deadline_ms", "stream"})
+LATE, LONGEST = (
+    4,
+    60.0,
+)  # a batch that takes so many deadlines, and so many seconds, hangs: nobody waits for it any more
 MIRRORED = 8  # requests that a gateway may have in flight beside its queue
 
 
@@ -64,7 +68,9 @@ class Service:
         await response(scope, receive, send)
 
     async def healthz(self, _request: Request) -> Response:
-        return intake.reply({"ok": True, "manifest": self._manifest})
+        """Not well is one whose decoding hangs: all who come wait behind that batch until their deadlines."""
+        stuck = self.answering.batcher.longest > max(LONGEST, LATE * self._limits.timeout_ms / 1000)
+        return intake.reply({"ok": not stuck, "manifest": self._manifest}, 503 if stuck else 200)
 
     async def generate(self, request: Request) -> Response:
         arrived = time.monotonic()

@@ -12,7 +12,8 @@ EVERY, MISSES = 5.0, 3
 class Liveness:
     """Asks an engine's /healthz `every` so many seconds and waits as long; hung is one that missed `misses` in a row.
 
-    Its event loop answers while it decodes, which threads of C++ do, so that a busy engine is no hung one.
+    Its event loop answers while it decodes, which threads of C++ do, so that a busy engine is no hung one. One whose decoding
+    hangs says so itself.
     """
 
     http: aiohttp.ClientSession

@@ -146,3 +146,7 @@ def test_what_is_told_a_person(project: Path) -> None:
     ]
     (settings.workspace / "cost" / "tiny.json").write_text("{")
     assert cost.summary("tiny", settings, 0.0) == []
+    (settings.workspace / "cost" / "tiny.json").write_text('{"at": 3, "month": 7}')
+    assert cost.summary("tiny", settings, 0.0) == [
+        "cost/tiny.json says nothing that can be read: `seqline cost tiny` writes it anew"
+    ]

@@ -109,6 +109,13 @@ def test_facts_are_those_of_the_database(project: Settings) -> None:
     assert told["checks"][0]["said"].startswith("SEV1: version 2, availability: 2 of 8 bad in the last hour")
 
 
+def test_another_models_postmortem_is_not_taken_for_this_ones(project: Settings) -> None:
+    (project.folder("postmortems") / "synopsis-de-1.md").write_text("# of synopsis-de")
+    assert Gathered("synopsis", project).postmortem_at is None
+    (project.folder("postmortems") / "synopsis-1.md").write_text("# of synopsis")
+    assert Gathered("synopsis", project).postmortem_at == pytest.approx(time.time(), abs=600)
+
+
 def test_a_broken_database_is_said_and_is_no_traceback(project: Settings) -> None:
     (project.workspace / "rollout.db").write_bytes(b"garbage" * 1000)
     told = doctor("--only", "nothing-rises", "--only", "canary-path-proved", "--only", "memory-whole", code=3)

@@ -29,6 +29,7 @@ from pipelines.overview.onlooker import Onlooker
 from pipelines.rollout import controller
 from pipelines.rollout.store import Event, Route, Store
 from tests.flows.project import ROOT, SPEC
+from tests.overview.overviews import model, overview
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 120.0  # seconds
@@ -257,3 +258,21 @@ def test_no_thread_outlives_the_application(settings: Settings) -> None:
 
     asyncio.run(asyncio.wait_for(served(), PATIENCE))
     assert not [each for each in threading.enumerate() if each.name.startswith(("overview", "gathering"))]
+
+
+def test_a_yaml_that_is_no_text_is_named_and_the_others_are_shown(settings: Settings) -> None:
+    (settings.project / "models" / "other.yaml").write_bytes(b"name: caf\xe9\n")
+    found = gathered(settings)
+    assert [model.name for model in found.models] == ["tiny"]
+    assert found.problem.startswith("other.yaml")
+
+
+def test_what_no_gathering_followed_is_no_longer_called_safe(settings: Settings) -> None:
+    """Whatever keeps the next one: a thread that hangs or died, a disk that does not answer."""
+    desk = Desk(settings)
+    desk._gatherer.latest = overview(model())  # gathered at overviews.NOW, which is not now
+    assert abs(overview(model()).at - time.time()) > page.LATE
+    answered = [asyncio.run(each(None)).body.decode() for each in (desk.page, desk.facts, desk.metrics)]
+    assert "NOT KNOWN" in answered[0]
+    assert "nothing was gathered for" in answered[0]
+    assert json.loads(answered[1])["models"][0]["verdict"]["tone"] == "unknown"

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 import shutil
 import socket
 import sqlite3
@@ -192,7 +193,7 @@ def test_a_key_of_the_yaml_is_set_and_set_back(place: Place) -> None:
     before = place.yaml.read_text()
     said = place.seqline("set", "tiny", "serving.queue=64", "serving.decoding.beam=4", "serving.overload.stale_at=0.5")
     assert (load(place.yaml).serving.queue, load(place.yaml).serving.decoding.beam) == (64, 4)
-    undo = said.partition("undo ")[2].split()
+    undo = shlex.split(said.partition("undo ")[2])
     assert undo[:2] == ["seqline", "set"]
     place.seqline(*undo[1:])
     assert load(place.yaml) == load_text(before, place.folder)
@@ -203,12 +204,23 @@ def test_a_key_of_the_yaml_is_set_and_set_back(place: Place) -> None:
         ("name.more=1", "name.more: name is no section"),
         ("serving=1", "only single values can be set"),
         ("serving.queue", "serving.queue: must be KEY=VALUE"),
+        ("serving.queue=[", r"queue=\[: is no YAML"),
+        ("serving.queue={a: b: c}", "queue={a: b: c}: is no YAML"),
+        ("serving.queue=2026-13-45", "queue=2026-13-45: is no YAML"),
     ):
         kept_text = place.yaml.read_text()
         with pytest.raises(UserError, match=said):
             place.seqline("set", "tiny", wrong)
         assert place.yaml.read_text() == kept_text
     assert [path.name for path in place.yaml.parent.iterdir()] == ["tiny.yaml"]
+
+
+@pytest.mark.parametrize(("broken", "said"), [("serving: [", "is no YAML"), ("", "must have keys"), ("- a", "must have keys")])
+def test_a_yaml_that_is_none_is_not_amended(place: Place, broken: str, said: str) -> None:
+    place.yaml.write_text(broken)
+    with pytest.raises(UserError, match=said):
+        place.seqline("set", str(place.yaml), "serving.queue=64")
+    assert place.yaml.read_text() == broken
 
 
 def load_text(text: str, folder: Path) -> Spec:

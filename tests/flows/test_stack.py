@@ -1,6 +1,8 @@
 """What a killed stack leaves behind: processes that hold its ports, and runs that Prefect takes for alive."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +17,10 @@ from prefect.states import Running
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.settings import Settings
-from flows.stack.members import MARK, down, stop_members
+from flows.stack import members
+from flows.stack.members import MARK, down, running, stop_members
 from flows.zombies import bury_pool
+from pipelines.errors import UserError
 
 
 def settings_of(folder: Path) -> Settings:
@@ -38,6 +42,34 @@ def test_only_what_this_workspaces_stack_started_is_stopped(tmp_path: Path) -> N
 
 def test_down_without_a_stack_says_so(tmp_path: Path) -> None:
     assert down(settings_of(tmp_path)) is False
+
+
+def test_a_stack_is_known_by_its_workspace_whatever_the_clock_or_a_torn_file_says(tmp_path: Path) -> None:
+    ours, theirs = settings_of(tmp_path / "ours"), settings_of(tmp_path / "theirs")
+    with sleeper(**{MARK: str(ours.workspace)}) as stack, sleeper(**{MARK: str(theirs.workspace)}) as other:
+        told = ours.folder("run") / "stack.json"
+        for content, found in (
+            ({"pid": stack.pid, "created": psutil.Process(stack.pid).create_time() - 3_600}, True),
+            ({"pid": other.pid}, False),
+            ({"pid": os.getpid()}, False),
+        ):
+            told.write_text(json.dumps(content))
+            assert (running(ours) is not None) is found
+        for torn in ("", '{"pid": ', "7"):
+            told.write_text(torn)
+            assert running(ours) is None
+        stack.kill()
+        other.kill()
+
+
+def test_a_second_stack_is_not_told_up_on_the_addresses_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = settings_of(tmp_path / "ours")
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        url = f"http://127.0.0.1:{theirs.getsockname()[1]}"
+        monkeypatch.setattr(members, "addresses", lambda *_: [members.Address("MLflow", url, f"{url}/health")])
+        with pytest.raises(UserError, match=f"MLflow: {url} is taken"):
+            list(members.up("tiny", ours))
+    assert not (ours.workspace / "run" / "stack.json").exists()
 
 
 @pytest.fixture

@@ -55,6 +55,20 @@ def alive(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (["exited: a (exit status 2; not expected)"], "a"),
+        (["exited: a (exit status 2; not expected)", "success: a entered RUNNING state, process has stayed up"], None),
+        (["success: a entered RUNNING state, process", "exited: a (exit status 2; not expected)"], "a"),
+        (["exited: a (exit status 2; not expected)", "exited: a (terminated by SIGKILL; not expected)"], None),
+        (["success: b entered RUNNING state", "exited: a (exit status 1; not expected)"], None),
+    ],
+)
+def test_a_mistake_that_somebody_has_mended_is_none_any_more(said: list[str], found: str | None) -> None:
+    assert mistaken("".join(f"2026-11-22 23:00:00,000 INFO {line}\n" for line in said)) == found
+
+
 def test_the_members_of_the_stack_are_those_of_the_procfile() -> None:
     found = members((ROOT / "infra" / "Procfile").read_text())
     assert {"prefect", "worker", "mlflow", "gateway", "prometheus", "alertmanager"} <= set(found)

@@ -73,6 +73,13 @@ BACKED = replace(Known(), probe=Probe("endpoint:cloud"))
 GAPS: list[tuple[str, dict[str, Any], bool | None, str]] = [
     ("slo-defined", {"spec": spec()}, False, "availability and latency"),
     ("slo-defined", {"spec": spec(slo={"availability": {"objective": 0.9}})}, False, "latency: nobody decided"),
+    ("privacy-audit-passed", {"lineage": {**LINEAGE, "gate": {"rules": []}}}, None, "its gate looked for no leaks"),
+    (
+        "privacy-audit-passed",
+        {"lineage": {**LINEAGE, "scrub": {"verdicts": {"en": {"PERSON": {**MEASURED, "planted": None}}}}}},
+        None,
+        "nothing was known or planted",
+    ),
     ("telemetry-end-to-end", {"metrics": None}, None, "the gateway does not answer"),
     ("telemetry-end-to-end", {"metrics": {}}, None, "counted no request"),
     ("telemetry-end-to-end", {"status": {"last_event_age": None}}, None, "no answer is in the rollout database"),

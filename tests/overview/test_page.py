@@ -118,3 +118,8 @@ def test_times_and_prices_for_people() -> None:
     assert wording.price(None, "EUR") == "not known"
     assert wording.price(0.01234, "EUR") == "0.0123 EUR"
     assert wording.share(0.8312) == "83.1 %"
+
+
+def test_the_link_to_prefect_shows_the_models_deployments_alone() -> None:
+    """Prefect's page reads `deployments.tags.name`, and shows those of all models where it is given another key."""
+    assert "http://127.0.0.1:4200/deployments?deployments.tags.name=tiny" in page.html(overview(model()))

@@ -11,6 +11,7 @@ from pipelines.overview.verdicts import ranked, summary, verdict
 from tests.overview.overviews import NOW, model, overview, rollout, standing
 
 DOWN = f.Known(None, None, "the gateway does not answer", 20)
+WELL = f.Gateway(True, None, 0, 0, 0, False)
 PAGE = f.Known((f.Alert("P99", "page", "p99 of tiny is 3 s", NOW, "latency-p99-breach"),), NOW)
 TICKET = f.Known((f.Alert("Dip", "ticket", "a dip", NOW, "quality-dip"),), NOW)
 EMPTY = standing(safe=False, verdict="nothing is in production yet", production=None)
@@ -30,7 +31,13 @@ EMPTY = standing(safe=False, verdict="nothing is in production yet", production=
         ({"gateway": replace(DOWN, value=f.Gateway(True, None, 0, 0, 0, False), at=NOW - 5)}, "good", "serves"),
         ({"gateway": f.Known(f.Gateway(False, None, 0, 0, 0, False), NOW)}, "bad", "no engine"),
         ({"alerts": PAGE}, "bad", "p99 of tiny"),
-        ({"alerts": replace(PAGE, at=NOW - 3_600)}, "wait", "p99 of tiny"),
+        ({"gateway": f.Known()}, "unknown", "not asked yet"),
+        ({"gateway": f.Known(WELL, NOW - 21, "", 20)}, "unknown", "heard of 21 s ago"),
+        ({"gateway": f.Known(WELL, NOW + 3_600, "", 20)}, "unknown", "heard of"),
+        ({"gateway": f.Known(replace(WELL, model="other"), NOW)}, "bad", "the gateway of other answers"),
+        ({"gateway": f.Known(replace(WELL, model="tiny"), NOW)}, "good", "serves"),
+        ({"gateway": f.Known(replace(WELL, follows=False), NOW)}, "wait", "newest route"),
+        ({"alerts": replace(PAGE, at=NOW - 3_600)}, "unknown", "p99 of tiny"),
         ({"alerts": TICKET}, "wait", "a dip"),
         ({"standing": f.Known(standing(rollout=rollout(approval="a person")), NOW)}, "wait", "serves"),
         ({"standing": f.Known(standing(held="frozen by somebody"), NOW)}, "wait", "frozen"),

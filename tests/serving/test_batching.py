@@ -230,6 +230,21 @@ async def test_idle_threads_share_what_waits(decode: Recorder) -> None:
 
 
 @in_a_loop
+async def test_how_long_the_longest_batch_is_decoded_already(decode: Recorder) -> None:
+    clock = [100.0]
+    queue: Queue = Batcher(decode, Bounds(100, 10), clock=lambda: clock[0])
+    assert queue.longest == 0
+    pending = submit(queue, "a", deadline=1_000)
+    assert await asyncio.to_thread(decode.entered.wait, 10)
+    clock[0] = 170.0
+    assert queue.longest == 70
+    decode.gate.set()
+    assert await answers(pending) == ["xA"]
+    await asyncio.to_thread(queue.close)
+    assert queue.longest == 0
+
+
+@in_a_loop
 async def test_closing_decodes_what_waits(decode: Recorder) -> None:
     async with batcher(decode, held=False, patience=60) as queue:
         last = submit(queue, "last")

@@ -1,11 +1,14 @@
 """An engine process over HTTP: answers, bounds, deadlines, and how it ends."""
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -18,6 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pipelines import artifact
+from pipelines.decode import Decoder
+from pipelines.serving import engine as engine_module
+from pipelines.serving.answering import Job
+from pipelines.spec import Decoding
 from tests.serving.site import spec, until
 
 ENGINE = [sys.executable, "-m", "pipelines.serving.engine", "--port", "0"]
@@ -65,6 +72,33 @@ def streamed(engine: httpx.Client, *inputs: str, **options: Any) -> tuple[list[d
 
 def test_it_says_what_it_serves(engine: httpx.Client, export: Path) -> None:
     assert engine.get("/healthz").json() == {"ok": True, "manifest": artifact.file_sha256(export / "manifest.json")}
+
+
+def test_one_whose_decoding_hangs_says_that_it_is_not_well(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its event loop goes on, and answered that all is well for ever."""
+    monkeypatch.setattr(engine_module, "LONGEST", 0.0)
+    gate = threading.Event()
+
+    class Hanging(Decoder):
+        def write(self, *_: Any, **__: Any) -> Any:
+            gate.wait()
+            raise ValueError("let go")
+
+    service = engine_module.Service(Hanging(export), spec(serving={"timeout_ms": 100}))
+
+    async def asked() -> list[int]:
+        batcher, codes = service.answering.batcher, [(await service.healthz(None)).status_code]
+        waits = asyncio.ensure_future(service.answering.answers(Job(["a"], Decoding(max_tokens=2), time.monotonic() + 60)))
+        while batcher.longest <= engine_module.LATE * 0.1:
+            await asyncio.sleep(0.01)
+        codes.append((await service.healthz(None)).status_code)
+        gate.set()
+        with pytest.raises(ValueError, match="let go"):
+            await waits
+        await asyncio.to_thread(batcher.close)
+        return [*codes, (await service.healthz(None)).status_code]
+
+    assert asyncio.run(asked()) == [200, 503, 200]
 
 
 def test_texts_asked_together_or_alone_get_the_same_answers(engine: httpx.Client) -> None:
