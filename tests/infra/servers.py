@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,7 +45,7 @@ def free_port() -> int:
 @contextmanager
 def running(what: str, config: Path, folder: Path, *more: str) -> Iterator[str]:
     """The address of a server, once it is ready. It cannot take a port of its own choice, so a taken one is tried anew."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     log = folder / "log"
     for _ in range(5):
         port = free_port()
@@ -112,15 +113,17 @@ def metrics(text: bytes) -> Iterator[str]:
 
 
 class Hook:
-    """A webhook: `messages` are (path, content), in order."""
+    """A webhook: `messages` are (path, content), in order, each come at the second since the epoch in `came`."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, dict[str, Any]]] = []
+        self.came: list[float] = []
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                hook.came.append(time.time())
                 hook.messages.append((self.path, content))
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
