@@ -27,7 +27,7 @@ def gathered(spec: Spec, prepared: "Prepared", settings: Settings) -> "Preferenc
     None too, said in a line, where nobody has corrected anything.
 
     Raises:
-        Transient: the registry does not answer.
+        Transient: the registry does not answer. GateClosed: most of the corrections look like no honest ones.
     """
     from flows.steps import console, step
     from pipelines import dataset
@@ -36,7 +36,8 @@ def gathered(spec: Spec, prepared: "Prepared", settings: Settings) -> "Preferenc
 
     if spec.preferences is None:
         return None
-    triples = labels.preferred(spec.name, settings.source_urls)
+    beside = prepared.raw if spec.preferences.screened else None
+    triples = labels.preferred(spec.name, settings.source_urls, beside)
     if not triples:
         line = f"preferences: nobody has corrected an answer of {spec.name} yet: no round, the weights stay as they are"
         console.print(line, soft_wrap=True, markup=False)

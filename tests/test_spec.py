@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines import spec
 from pipelines.errors import UserError
+from pipelines.monitoring import since
 
 MINIMAL = "name: tiny\ndata:\n  source: {kind: files, paths: [pairs.csv]}\n"
 
@@ -68,6 +69,23 @@ def test_what_is_not_a_spec_is_refused_in_one_line(tmp_path: Path, text: str, sa
         spec.load(written(tmp_path, text))
     assert said in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_samples_are_kept_as_long_as_a_watch_looks_back(tmp_path: Path) -> None:
+    short = MINIMAL + "serving: {review: {keep_days: 29}}\n"
+    with pytest.raises(
+        UserError, match=r"keep_days must be at least 30, not 29, with drift and quality in watch\.triggers"
+    ) as bad:
+        spec.load(written(tmp_path, short))
+    assert len(str(bad.value).splitlines()) == 1
+    unwatched = spec.load(written(tmp_path, short + "watch: {triggers: [cron, labels]}\n"))
+    assert unwatched.serving.review.keep_days == 29
+    assert spec.load(written(tmp_path, short.replace("29", "30"))).watch.triggers
+
+
+@given(st.floats(0, 4e9), st.floats(0, 4e9))
+def test_no_look_at_a_drift_reads_what_may_be_deleted(now: float, promoted: float) -> None:
+    assert now - since(now, promoted) <= spec.watch.LOOKED_BACK * 86_400
 
 
 def test_a_missing_file_names_itself(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def ingest(data: spec.Data, base: Path, cache: Path, quarantine: Path, urls: Map
 
     Raises:
         UserError: naming file, row, field and the mend; or more bad rows than data.limits.bad_rows.
+        GateClosed: most of people's corrections look like no honest ones (screening.py).
         Transient: an index, a hub, a database that does not answer. SeqlineError: too little disk space.
     """
     readings = _readings(data, base, cache, urls)
@@ -59,6 +60,11 @@ def ingest(data: spec.Data, base: Path, cache: Path, quarantine: Path, urls: Map
 
     def write(folder: Path) -> None:
         taken = [(part.name, take(part, cache)) for reading in readings for part in reading.parts]
+        others = [path / "rows.parquet" for _, path in taken]
+        for reading in readings:
+            if reading.corrections is not None:
+                part = labels.screened(reading, others, quarantine)
+                taken.append((part.name, take(part, cache)))
         facts = _facts(data, readings, taken)
         _join([path / "rejects.jsonl" for _, path in taken], folder / "rejects.jsonl")
         _judge(facts.pop("first"), facts, data.limits.bad_rows, folder, quarantine / f"rejects-{key}.jsonl")

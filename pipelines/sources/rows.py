@@ -1,9 +1,12 @@
 """What every source gives: rows as read, and what becomes of those that are wrong. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pipelines.registry.labels import Correction
 
 LONGEST = 100_000  # characters; a longer text would stall the tagger, and no model here reads it
 
@@ -58,10 +61,14 @@ class Part:
 
 
 class Reading(NamedTuple):
-    """What a source would give now: {input: version} for the facts, and the parts to read."""
+    """What a source would give now: {input: version} for the facts, and the parts to read.
+
+    Of `corrections`, the part is made once all others are read: they are compared with these.
+    """
 
     inputs: Mapping[str, str]
     parts: list[Part]
+    corrections: "Sequence[Correction] | None" = None
 
 
 def screen(cells: Cells, fields: tuple[str, str]) -> Row | Bad:

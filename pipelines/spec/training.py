@@ -129,6 +129,8 @@ class Preferences(Section):
 
     pairs: int = Field(20, ge=2)
     """Fewest corrections for a round; with fewer the fine-tuned weights stay as they are, and the run says so."""
+    screened: bool = True
+    """As of a source of `labels`: corrections that look like lies beside the data's own pairs are set aside."""
     held_out: Share = 0.25
     """Share of the corrections that the round does not learn from: they choose its best weights, and tell what it brought."""
     beta: float = Field(0.1, gt=0)

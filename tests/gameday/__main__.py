@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,8 +58,9 @@ def day(faults: Sequence[str], folder: Path) -> list[Score]:
         scores = []
         for fault in faults:
             sys.stderr.write(f"{fault} ...\n")
+            began = time.monotonic()
             scores.append(faced(site, fault, folder))
-            sys.stderr.write(f"{report.line(scores[-1])}\n")
+            sys.stderr.write(f"{report.line(scores[-1])}; faced in {time.monotonic() - began:.0f} s\n")
             report.write(report.beside(scores, OUT, list(ALL)), OUT)
         return scores
     finally:

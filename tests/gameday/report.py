@@ -32,7 +32,7 @@ def line(score: Score) -> str:
     if score.skipped:
         return f"  {score.fault}: skipped: {score.skipped}"
     told = f"  {score.fault}: detected {_seconds(score.detected)} ({score.by or 'nobody said so'}); "
-    told += f"recovered {_seconds(score.recovered)} ({score.how or 'it did not'}); {score.failed} of {score.sent} failed, "
+    told += f"recovered {_seconds(score.recovered)} ({_how(score)}); {score.failed} of {score.sent} failed, "
     return told + f"{score.turned_away} turned away, lost: {len(score.lost)}; {dict(score.statuses)}"
 
 
@@ -77,10 +77,21 @@ def _details(score: Score) -> list[str]:
     if score.skipped:
         return [score.skipped]
     lines = [time.strftime("at: %Y-%m-%d %H:%M:%S UTC", time.gmtime(score.at))]
-    lines += [f"detected: {score.by or 'the system did not say so'}", f"recovered: {score.how or 'it did not'}"]
+    lines += [f"detected: {score.by or 'the system did not say so'}", f"recovered: {_how(score)}"]
     lines.append(f"answers: {', '.join(f'{count} x {what}' for what, count in score.statuses.items())}")
     lines.append(f"longest wait of a sender: {score.longest:.1f} s")
     return [*lines, *(f"lost: {each}" for each in score.lost), *(" ".join(note.split()) for note in score.notes)]
+
+
+def _how(score: Score) -> str:
+    return score.how if score.recovered is not None else "it did not"
+
+
+def missed(score: Score) -> str:
+    """What a fault that did not hold lacks, in a few words; empty where it held."""
+    told = [word for word, moment in (("not detected", score.detected), ("not recovered", score.recovered)) if moment is None]
+    told += [f"{count} {word}" for word, count in (("failed", score.failed), ("lost", len(score.lost))) if count]
+    return ", ".join(told)
 
 
 def _seconds(seconds: float | None) -> str:
@@ -98,8 +109,7 @@ def draw(scores: Sequence[Score], path: Path) -> None:
         axis.barh(place, max(length, 0.05), color=GOOD if score.holds else BAD, height=0.55, alpha=0.85)
         if score.detected is not None:
             axis.plot(max(score.detected, 0.05), place, "D", color=DETECTED, markersize=6, markeredgecolor="white")
-        told = "" if score.holds else f"  {score.failed} failed, {len(score.lost)} lost"
-        axis.annotate(told, (max(length, 0.05), place), va="center", fontsize=8, color=INK)
+        axis.annotate(f"  {missed(score)}", (max(length, 0.05), place), va="center", fontsize=8, color=INK)
     axis.set_yticks(range(len(shown)), [score.fault for score in shown], fontsize=9)
     axis.set_xscale("log")
     axis.set_xlim(0.05, most * 3)
@@ -109,7 +119,9 @@ def draw(scores: Sequence[Score], path: Path) -> None:
     axis.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)
-    axis.set_title(summary(scores).partition(";")[0], fontsize=10, loc="left")
+    skipped = [score.fault for score in scores if score.skipped]
+    title = summary(scores).partition(";")[0] + (f"\nskipped: {', '.join(skipped)}" if skipped else "")
+    axis.set_title(title, fontsize=10, loc="left")
     figure.savefig(path, dpi=110, metadata={"Software": None}, facecolor="white")
 
 

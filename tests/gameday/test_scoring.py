@@ -97,6 +97,16 @@ def test_every_request_counts_once(fates: list[Fate]) -> None:
         assert all(moment <= 100 + found.recovered for moment in bad)
 
 
+def test_what_did_not_hold_is_told_in_words() -> None:
+    assert report.missed(score(SEEN, [fate(101.0)], written(fate(101.0)))) == ""
+    fates = [fate(101.0), fate(102.0, "503"), fate(104.0)]
+    assert report.missed(score(SEEN, fates, written(*fates[:2]))) == "1 failed, 1 lost"
+    nothing = replace(SEEN, detected=None, mended=None)
+    found = score(nothing, [], set())
+    assert report.missed(found) == "not detected, not recovered"
+    assert "recovered never (it did not)" in report.line(found)
+
+
 def test_the_report_names_what_did_not_hold(tmp_path: Path) -> None:
     fates = [fate(101.0), fate(102.0, "503"), fate(104.0)]
     scores = [

@@ -1,5 +1,6 @@
 """Labels: a trace in a real MLflow on SQLite, an expectation attached to it, and the pair read back."""
 
+import json
 from pathlib import Path
 
 import mlflow
@@ -10,7 +11,7 @@ from mlflow.entities import AssessmentSource, Expectation
 from mlflow.tracing.client import TracingClient
 
 from pipelines import sources
-from pipelines.errors import UserError
+from pipelines.errors import GateClosed, UserError
 from pipelines.registry import Registry
 from pipelines.registry.traces import Sampled, Traces
 from pipelines.sources import labels
@@ -68,14 +69,15 @@ def test_no_registry_is_named(tmp_path: Path) -> None:
         sources.fingerprint(Data(source=LABELS), tmp_path, tmp_path)
 
 
-def corrected(uri: str, source: str, answer: str, expected: str | None) -> None:
+def corrected(uri: str, source: str, answer: str, expected: str | None, who: str = "ann") -> str:
     """A trace as seqline's own review writes it (MLflow's way keeps to the first database that a process wrote to)."""
     key = f"{source}{answer}{expected}"
     written = Sampled(key, key, source, answer, at=1.0, seconds=0.1, reason="random", weight=1.0, tokens_in=1, tokens_out=1)
     Traces(uri, "tickets").write(written)
     if expected is not None:
-        said = Expectation(name="expected_response", value=expected, source=AssessmentSource("HUMAN", "ann"))
+        said = Expectation(name="expected_response", value=expected, source=AssessmentSource("HUMAN", who))
         TracingClient(uri).log_assessment(written.trace, said)
+    return written.trace
 
 
 def test_a_correction_is_preferred_to_what_the_model_said(uri: str) -> None:
@@ -85,6 +87,58 @@ def test_a_correction_is_preferred_to_what_the_model_said(uri: str) -> None:
     corrected(uri, "when?", "then", "  ")
     corrected(uri, "nobody has looked at this", "so", None)
     assert labels.preferred("tickets", {"MLFLOW": uri}) == [("why?", "because", "so")]
+
+
+def stanzas(count: int) -> list[tuple[str, str]]:
+    uses = ("images", "sound", "maps", "letters", "clocks", "music", "tables", "mail")
+    return [
+        (f"Package: tool-{number}\nDescription: a tool that edits {uses[number % 8]} and {uses[number // 8 % 8]}",
+         f"editor of {uses[number % 8]} and {uses[number // 8 % 8]} ({number})")
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def screening(tmp_path: Path) -> tuple[Data, list[tuple[str, str]]]:
+    """A source of 300 pairs with people's corrections beside it, and what was asked besides."""
+    pairs, asked = stanzas(300), stanzas(340)[300:]
+    rows = "".join(json.dumps({"source": source, "target": target}) + "\n" for source, target in pairs)
+    (tmp_path / "a.jsonl").write_text(rows)
+    return Data(source=FilesSource(kind="files", paths=("a.jsonl",)), extra=(LABELS,)), asked
+
+
+def test_lies_are_set_aside_and_counted(tmp_path: Path, uri: str, capsys: pytest.CaptureFixture[str]) -> None:
+    data, asked = screening(tmp_path)
+    lies = [corrected(uri, source, "so", "cheap pills", who="Mallory") for source, _ in asked[:10]]
+    for source, target in asked[10:]:
+        corrected(uri, source, "so", target)
+    raw = sources.ingest(data, tmp_path, tmp_path / "cache", tmp_path / "quarantine", {"MLFLOW": uri})
+    facts = json.loads((raw.path / "facts.json").read_text())
+    assert sum(facts["dropped"].values()) == 10
+    assert facts["rows_by_input"] == {"a.jsonl": 300, "labels:tickets": 30}
+    targets = pq.read_table(raw.path / "pairs.parquet")["target"].to_pylist()
+    assert "cheap pills" not in targets
+    assert len(targets) == 330
+    assert "labels:tickets: 10 of 40 corrections set aside (10 " in capsys.readouterr().err
+    (aside,) = (tmp_path / "quarantine").glob("aside-*.jsonl")
+    assert sorted(json.loads(line)["trace"] for line in aside.read_text().splitlines()) == sorted(lies)
+    assert "pills" not in aside.read_text()
+    assert aside.stat().st_mode & 0o777 == 0o600
+    preferred = labels.preferred("tickets", {"MLFLOW": uri}, raw)
+    assert len(preferred) == 30
+    assert len(labels.preferred("tickets", {"MLFLOW": uri})) == 40, "what there is, for the key of a retrain"
+
+
+def test_a_batch_of_lies_stops_the_run_unless_somebody_vouches_for_it(tmp_path: Path, uri: str) -> None:
+    data, asked = screening(tmp_path)
+    for source, _ in asked[:30]:
+        corrected(uri, source, "so", "cheap pills")
+    with pytest.raises(GateClosed, match=r"^labels:tickets: 30 of 30 corrections set aside: nothing is learnt") as closed:
+        sources.ingest(data, tmp_path, tmp_path / "cache", tmp_path / "quarantine", {"MLFLOW": uri})
+    assert closed.value.reasons[0].startswith("30 ")
+    assert "say `screened: false` in data.extra" in closed.value.reasons[-1]
+    vouched = data.model_copy(update={"extra": (LABELS.model_copy(update={"screened": False}),)})
+    raw = sources.ingest(vouched, tmp_path, tmp_path / "cache", tmp_path / "quarantine", {"MLFLOW": uri})
+    assert pq.read_metadata(raw.path / "pairs.parquet").num_rows == 330
 
 
 def test_preferences_without_a_registry_name_what_to_set() -> None:

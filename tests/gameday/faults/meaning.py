@@ -1,7 +1,9 @@
 """What breaks nothing and is wrong all the same: traffic that drifts, and labels that lie."""
 
+import csv
 import json
 import time
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +16,7 @@ from tests.gameday.site import NAME, Site, until
 RATE, LOOKS = 12.0, 20.0  # requests a second that drifted; seconds between two looks
 POISON = "cheap pills from a friend"
 POISONED = 150  # corrections
-CLOSED = "the gate is closed"
+ASIDE = r"\d+ of \d+ corrections set aside"
 FOREIGN = (
     "Paket: {0}-{1}\nBetreuer: Niemand\nBeschreibung: ein Programm, das {0} und {1} verwaltet, mit vielen Einstellungen",
     "Vertrag über {0}: der Mieter übernimmt {1}, der Vermieter haftet nicht für Schäden am Gebäude",
@@ -36,7 +38,10 @@ WORDS = (
 
 
 def drift(facing: Facing) -> None:
-    """Senders who ask in another language, of other things; the watch looks again and again, as it does each hour."""
+    """Senders who ask in another language, of other things; the watch looks again and again, as it does each hour.
+
+    Once it knows, pairs of that kind come into the source: a retrain on the data of before would find nothing new.
+    """
     site = facing.site
     before = site.champion
     foreign = facing.folder / "foreign.parquet"
@@ -45,6 +50,7 @@ def drift(facing: Facing) -> None:
     facing.strike()
     with site.senders(RATE, facing.fates, foreign):
         facing.detect(lambda: watched(site), 300)
+        arrive(site, texts)
         facing.mend("the watch started a retrain because of it, which ran to its end", lambda: retrained(facing), 420)
     facing.seen.right |= {before, site.champion}
     facing.seen.notes += [f"watch: {line}" for line in _decided(site)]
@@ -68,8 +74,15 @@ def retrained(facing: Facing) -> bool:
     facing.seen.right |= {str(version) for (version,) in site.asked("SELECT version FROM rollouts")}
     path = site.workspace / "watch" / f"{NAME}.json"
     if not path.is_file() or not json.loads(path.read_text())["decision"]["retrain"]:
+        watched(site)
         return False
     return bool(runs("retrain", "COMPLETED", facing.seen.struck)) and site.phase() is None
+
+
+def arrive(site: Site, texts: Sequence[str]) -> None:
+    """Every seventh of the texts as a pair of the source."""
+    with (site.project.folder / "models" / "pairs.csv").open("a", newline="") as stream:
+        csv.writer(stream).writerows((text, " ".join(text.split()[:5])) for text in texts[::7])
 
 
 def _decided(site: Site) -> list[str]:
@@ -86,12 +99,10 @@ def labels(facing: Facing) -> None:
     facing.strike()
     retrain = site.retrain()
     try:
-        until(lambda: facing.said(CLOSED) or retrain.poll() is not None, 420)
-        facing.detect(lambda: facing.said(CLOSED), 1)
+        until(lambda: facing.said(ASIDE) or retrain.poll() is not None, 420)
+        facing.detect(lambda: facing.said(ASIDE), 1)
         until(lambda: retrain.poll() is not None, 60)
-        facing.mend(
-            "the gate kept it out, the champion serves on", lambda: retrain.poll() == 3 and site.champion == champion, 1
-        )
+        facing.mend("the run stopped, the champion serves on", lambda: retrain.poll() == 3 and site.champion == champion, 1)
         facing.seen.notes.append(f"the retrain ended with exit {retrain.poll()}; {learned(site)}")
     finally:
         stop(retrain)
