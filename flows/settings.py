@@ -17,6 +17,7 @@ PREFECT_API_URL       a running Prefect server; without one a flow brings its ow
 """
 
 import os
+import re
 import secrets
 import shutil
 from contextlib import suppress
@@ -220,7 +221,7 @@ def find_spec(name: str, settings: Settings) -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return Path(name)
     for path in sorted((settings.project / "models").glob("*.yaml")):
-        if f"\nname: {name}\n" in "\n" + path.read_text() + "\n":
+        if re.search(rf"""^name:\s*(['"]?){re.escape(name)}\1\s*(#.*)?$""", path.read_text(), re.MULTILINE):
             return path
     trained = settings.workspace / "work" / name / "spec.yaml"
     if trained.is_file():
