@@ -97,9 +97,10 @@ class Site:
 
     async def _part(self) -> None:
         """End the connections that somebody opened while the gateway or a proxy ended: neither knows of them."""
-        for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]  # asyncio's own table of them
-            transport.abort()
-        await asyncio.sleep(0)
+        for _ in range(10):  # one that was accepted just now gets its transport some turns of the loop later
+            for transport in list(self._loop._transports.values()):  # type: ignore[attr-defined]  # asyncio's own table of them
+                transport.abort()
+            await asyncio.sleep(0)
 
     async def _serve(self, listening: socket.socket) -> None:
         try:
