@@ -13,7 +13,7 @@ from flows.settings import Settings, spec_of
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
-    from pipelines.monitoring import Drift, Profile, Side, Tools
+    from pipelines.monitoring import Drift, Profile, Side, TooFew, Tools
     from pipelines.registry import Registry, Version
     from pipelines.registry.traffic import Answered, Traffic
     from pipelines.spec import Spec
@@ -136,17 +136,25 @@ def tools(
     return asked, said
 
 
-def profile(work: Path, spec: "Spec", of: tuple[str, str], texts: Callable[[], list[str]], made_by: "Tools") -> "Profile":
-    """The reference of a side and a version's manifest: made of `texts` at the first look, and kept in `work`."""
+def profile(
+    work: Path, spec: "Spec", of: tuple[str, str], texts: Callable[[], list[str]], made_by: "Tools"
+) -> "Profile | TooFew":
+    """The reference of a side and a version's manifest: made of `texts` at the first look, and kept in `work`.
+
+    Where they are too few for one, that: the other side is looked at all the same.
+    """
     from pipelines import artifact
-    from pipelines.monitoring import load, made, save
+    from pipelines.monitoring import TooFew, load, made, save
     from pipelines.monitoring.profile import CODE_VERSION
 
     limits = spec.tokens.max_source, spec.serving.decoding.max_tokens
     key = artifact.digest("profile", CODE_VERSION, *of, limits, made_by.names, made_by.embedder)[:16]
     folder = work / f"profile-{of[0]}-{key}"
     if artifact.existing(artifact.Artifact, folder) is None:
-        save(made(texts(), made_by), folder)
+        try:
+            save(made(texts(), made_by), folder)
+        except TooFew as few:
+            return few
     return load(folder, made_by)
 
 

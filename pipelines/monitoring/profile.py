@@ -41,15 +41,19 @@ class Profile:
     embedder: str
 
 
+class TooFew(UserError):
+    """There are too few texts for a reference: of that side nothing can be told."""
+
+
 def made(texts: Sequence[str], tools: Tools) -> Profile:
     """The profile of scrubbed training texts (or of what a version answered to held-out ones): a sample of the distinct ones.
 
     Raises:
-        UserError: fewer than FEWEST of them are distinct.
+        TooFew: fewer than FEWEST of them are distinct.
     """
     taken = sorted(set(texts), key=lambda text: hashlib.sha256(text.encode("utf-8", "replace")).digest())
     if len(taken) < FEWEST:
-        raise UserError(f"data: {len(taken)} distinct texts are too few to tell a drift from: give {FEWEST} or more")
+        raise TooFew(f"data: {len(taken)} distinct texts are too few to tell a drift from: give {FEWEST} or more")
     half = min(CHOOSING, len(taken) // 2)
     first, second = taken[:half], taken[half : half + COMPARED]
     return of_facts(facts(first, tools), facts(second, tools), vectors(second, tools), tools)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.monitoring.drift import Side, Text, Verdict, sided
 from pipelines.monitoring.facts import Tools
-from pipelines.monitoring.profile import Profile
+from pipelines.monitoring.profile import Profile, TooFew
 from pipelines.spec.watch import LOOKED_BACK
 
 ALPHA = 0.003  # of a test, both sides together
@@ -41,13 +41,18 @@ class Drift:
 
 
 def watched(
-    name: str, version: str, sides: Sequence[tuple[str, Profile, Sequence[Text], Tools]], begun: float, now: float
+    name: str, version: str, sides: Sequence[tuple[str, Profile | TooFew, Sequence[Text], Tools]], begun: float, now: float
 ) -> Drift:
     """Compare each side (its name, reference, texts since `begun` in the order they came, tools); together at ALPHA.
 
-    Drifted if any side is, unknown if any is and none drifted.
+    Drifted if any side is, unknown if any is and none drifted. A side whose texts are TooFew for a reference is unknown.
     """
-    found = tuple(sided(side, profile, texts, tools, ALPHA / 2) for side, profile, texts, tools in sides)
+    found = tuple(
+        Side(side, "unknown", str(profile), 0, 0, ALPHA / 2)
+        if isinstance(profile, TooFew)
+        else sided(side, profile, texts, tools, ALPHA / 2)
+        for side, profile, texts, tools in sides
+    )
     said = {side.verdict for side in found}
     verdict: Verdict = "drifted" if "drifted" in said else "unknown" if "unknown" in said or not said else "not drifted"
     return Drift(name, version, verdict, begun, now, found)

@@ -40,7 +40,7 @@ def outputs(n: int, seed: int) -> list[str]:
     return [" ".join(rng.choices(SAID.split(), k=9)) for _ in range(n)]
 
 
-def registered(project: Path) -> tuple[Registry, Version]:
+def registered(project: Path, answers: int = 400) -> tuple[Registry, Version]:
     """A version whose data lies in data/tiny and whose outputs are among its files; champion."""
 
     def dataset(folder: Path) -> None:
@@ -55,7 +55,7 @@ def registered(project: Path) -> tuple[Registry, Version]:
         for path in made.report.path.iterdir():
             if path.name != artifact.MANIFEST:
                 shutil.copy(path, folder)
-        pq.write_table(pa.table({"output": outputs(400, seed=2)}), folder / "outputs.parquet")
+        pq.write_table(pa.table({"output": outputs(answers, seed=2)}), folder / "outputs.parquet")
 
     candidate = replace(
         made,
@@ -99,3 +99,19 @@ def test_it_names_what_moved_and_writes_a_page(project: Path, capsys: pytest.Cap
         shutil.rmtree(kept)
     with pytest.raises(UserError, match="the data of version 1 is not here: `seqline data restore tiny tiny@1`"):
         drift("tiny")
+
+
+def test_too_few_answers_for_a_reference_keep_nobody_from_looking_at_the_questions(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry, version = registered(project, answers=60)
+    traces = Traces(registry.uri, "tiny", registry.artifacts)
+    now = time.time()
+    for at, (source, output) in enumerate(zip(stanzas(220, seed=3, kinds=("games",)), outputs(220, seed=4), strict=True)):
+        tags = {"seqline.version": version.version}
+        traces.write(Sampled(f"r{at}", f"r{at}", source, output, now - 1_000 + at, 0.0, "random", 1.0, 9, 9, tags))
+    drift("tiny", project / "page.html", as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    said = {side["side"]: (side["verdict"], side["headline"]) for side in found["sides"]}
+    assert (found["verdict"], said) == ("drifted", {"input": ("drifted", "section: games"), "output": ("unknown", None)})
+    assert "60 distinct texts are too few" in (project / "page.html").read_text()

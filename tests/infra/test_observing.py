@@ -18,8 +18,10 @@ def test_without_the_program_it_is_said_how_to_get_it(monkeypatch: pytest.Monkey
 
 
 def test_without_the_program_the_stack_goes_on_and_ends(tmp_path: Path) -> None:
-    code = f"import sys; from pathlib import Path; from flows.stack import observing; observing.TOOLS = Path({str(tmp_path)!r})\n"
-    code += f"import os; os.environ['PATH'] = {str(tmp_path)!r}; sys.argv[1:] = ['prometheus']; observing.main()"
+    code = (
+        f"import os, sys; from pathlib import Path; from flows.stack import observing as o; o.TOOLS = Path({str(tmp_path)!r})\n"
+    )
+    code += f"os.environ['PATH'] = {str(tmp_path)!r}; sys.argv[1:] = ['prometheus']; o.main()"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         assert "prometheus is not here" in process.stderr.readline()
