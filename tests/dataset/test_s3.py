@@ -93,6 +93,8 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Far]:
 
     async def close() -> None:
         server.close()
+        for transport in list(loop._transports.values()):  # type: ignore[attr-defined]  # asyncio's own table of them
+            transport.abort()  # DVC keeps its connections
         await server.wait_closed()
 
     server = asyncio.run_coroutine_threadsafe(listen(), loop).result()
