@@ -50,9 +50,9 @@ def _download(package: str, into: Path) -> None:
         return
     if "No space left" in done.stderr:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    versions = re.search(r"\(from versions: (.*)\)", done.stderr)
+    # of several indexes one may answer, with fewer versions, while another is out of reach
     answered = "Retrying" not in done.stderr and "onnection" not in done.stderr
-    if versions and (versions[1] != "none" or answered):
+    if answered and "(from versions: " in done.stderr:
         raise UserError(f"data.source.packages: {package}: the index has no wheel of it: choose a version that it has")
     raise Transient(f"data.source.packages: {package}: pip cannot fetch it: the index does not answer")
 

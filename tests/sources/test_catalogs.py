@@ -134,10 +134,13 @@ def test_not_pinned_and_not_there(tmp_path: Path, index: Path) -> None:
     assert not list((tmp_path / "cache/wheels").glob("*"))
 
 
-def test_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a folder with another version"])
+def test_no_index(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch, beside: bool) -> None:
+    write_wheel(index, {"g/de.po": str(po())})
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index) if beside else "")
+    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "1")
     with pytest.raises(Transient, match="the index does not answer"):
-        ingest(tmp_path)
+        ingest(tmp_path, "greetings==2.0" if beside else "greetings==1.0")
