@@ -35,7 +35,7 @@ _word = re.compile(r"[^\W\d_]+")
 _other = re.compile(r"\S*(?:[@/\\_<>]|\w[.:=+&'\u2019-]\w|\d)\S*")
 _name = re.compile(r"(?:(?<=\w )|(?<=\w, ))[^\W\d_]+")
 _before_address = re.compile(r"\s*(?:\([^()\n]{0,40}\)\s*)?[<(\[]\s*(?:mailto:)?[^\s@<>()]+@")
-_after_address = re.compile(r"@[\w.-]+>?\s*\(\s*$")
+_after_address = re.compile(r"\w@[\w.-]+>?\s*\(\s*$")  # and no decorator of Python
 NEAR = 80  # characters before a value in which the address that ends there may begin
 
 

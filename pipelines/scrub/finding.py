@@ -186,7 +186,9 @@ def _everywhere(text: str, spans: Sequence[Span]) -> Iterator[tuple[str, str]]:
     """What is looked for in the whole slice: addresses, and names of at least two words."""
     for span in spans:
         value = text[span.start : span.end]
-        if span.entity in ANYWHERE and span.score < LITERAL and (span.entity != "PERSON" or len(value.split()) > 1):
+        # of letters: one mistake about a `Python 3` would cost thousands of texts
+        words = sum(any(map(str.isalpha, word)) for word in value.split())
+        if span.entity in ANYWHERE and span.score < LITERAL and (span.entity != "PERSON" or words > 1):
             yield value, span.entity
 
 

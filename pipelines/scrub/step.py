@@ -20,7 +20,7 @@ from pipelines.errors import GateClosed, UserError
 from pipelines.scrub import allow, audit, finding, replacing
 from pipelines.spec import Privacy
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 FEW = 300_000  # bytes of text
 
 

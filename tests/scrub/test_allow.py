@@ -57,6 +57,13 @@ def test_a_team_beside_an_address_does_not_keep_its_words_from_being_allowed() -
     assert learn(counted(*[JAVA] * 20, IDENTIFIERS, words, team)) == {"Java"}
 
 
+def test_a_decorator_is_no_address() -> None:
+    fixtures = tagged("use your fixtures in @pytest.mark.parametrize (Java)", "Java")
+    assert learn(counted(*[JAVA] * 20, IDENTIFIERS, fixtures)) == {"Java"}
+    beside = tagged("java@example.org (Java)", "Java")
+    assert learn(counted(*[JAVA] * 20, IDENTIFIERS, beside)) == frozenset()
+
+
 def test_names_in_addresses_and_paths_are_no_lower_case_use() -> None:
     text = "mail wilma@example.org /home/wilma file:wilma.txt wilma_testmann"
     counts = counted(tagged(text))

@@ -26,9 +26,10 @@ ROWS = [
 ROWS += [("the makefile bits (Nicolas Boulenguez / bits) zz", "bits by Nicolas Boulenguez"), ("plain text <PERSON_1>", "plain")]
 
 
-def make_raw(folder: Path, known: list[list[dict[str, str]]]) -> Raw:
+def make_raw(folder: Path, known: list[list[dict[str, str]]], pairs: list[tuple[str, str]] = ROWS) -> Raw:
     rows = [
-        {"id": f"{n:016x}", "source": s, "target": t, "known": k} for n, ((s, t), k) in enumerate(zip(ROWS, known, strict=True))
+        {"id": f"{n:016x}", "source": s, "target": t, "known": k}
+        for n, ((s, t), k) in enumerate(zip(pairs, known, strict=True))
     ]
     return artifact.make(Raw, folder / "raw-x", lambda path: pq.write_table(pa.Table.from_pylist(rows), path / "pairs.parquet"))
 
@@ -62,6 +63,12 @@ def test_pairs_are_scrubbed_on_both_sides_and_everywhere(clean: Clean) -> None:
     assert rows[0] == ("Package: p0\nMaintainer: <PERSON_1> <<EMAIL_ADDRESS_1>>\nDescription: tool 0.", "tool 0")
     assert "Boulenguez" not in "".join(rows[3])
     assert rows[4] == ("plain text <PERSON_1>", "plain")
+
+
+def test_one_word_and_a_number_are_looked_for_nowhere_else(work: Path) -> None:
+    pairs = [("Maintainer: Python 3 <team@example.org>", "one"), ("Description: zz for Python 3", "zz for Python 3")]
+    clean = scrub(make_raw(work / "number", [[], []], pairs), Privacy(), work / "out", work / "quarantine", KEYS, workers=1)
+    assert texts(clean) == [("Maintainer: <PERSON_1> <<EMAIL_ADDRESS_1>>", "one"), pairs[1]]
 
 
 def test_counts_and_recall_without_a_value(clean: Clean) -> None:
