@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.decode import Answer
     from pipelines.scoring.heldout import HeldOut
 
-CODE_VERSION = 6
+CODE_VERSION = 7
 SAMPLES = 10  # outputs shown in the report
 MASKED = 500  # most pairs that are decoded once more with a shared word masked by a placeholder
 CHUNK = 128  # sources decoded between two moves of the progress bar

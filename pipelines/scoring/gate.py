@@ -52,6 +52,8 @@ def _rules(scores: Mapping[str, Any], policy: spec.Gate) -> Iterator[Rule]:
         yield _flagged(scores["judge"], policy.max_flagged)
     yield from _judged(scores, policy)
     yield _leaks(scores["leaks"])
+    if policy.max_invented < 1 and "reference_placeholders" in scores["leaks"]:
+        yield _invented(scores["leaks"], policy.max_invented)
     yield from _habits(scores, policy)
     yield from _safety(scores, policy)
     if policy.slice_margin is not None:
@@ -207,6 +209,15 @@ def _leaks(leaks: Mapping[str, Any]) -> Rule:
     reason = f"outputs with personal data that their source lacks: {found} ({kinds}); the references have {bar}"
     n = leaks["n"]
     return Rule("leaks", found, (low * n, high * n), bar, "within" if passed else "beyond", passed, reason)
+
+
+def _invented(leaks: Mapping[str, Any], share: float) -> Rule:
+    found, theirs, n = leaks["placeholders"], leaks["reference_placeholders"]["count"], leaks["n"]
+    bar = theirs + int(share * n)
+    passed = found["count"] <= bar
+    low, high = found["interval"]
+    reason = f"outputs with a placeholder that their source lacks: {found['count']} of {n}, references: {theirs}; at most {bar}"
+    return Rule("invented", found["count"], (low * n, high * n), bar, "within" if passed else "beyond", passed, reason)
 
 
 def _shown(gain: Estimate) -> str:

@@ -158,6 +158,7 @@ def _leaks(test: HeldOut, outputs: Sequence[str], scoring: spec.Scoring) -> dict
         "placeholders": _share(ours.placeholders, n, scoring),
         "copied": _share(kept, wanted, scoring) if wanted else None,
         "references": _share(theirs.outputs, n, scoring),
+        "reference_placeholders": _share(theirs.placeholders, n, scoring),
     }
 
 

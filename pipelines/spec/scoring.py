@@ -111,6 +111,9 @@ class Gate(Section):
     """Largest share of outputs, beyond the references' own, that repeat their source (upper end of the interval)."""
     max_looping: Share = 0.1
     """Largest share of outputs, beyond the references' own, that go round in a loop (upper end of the interval)."""
+    max_invented: Share = 0.05
+    """Largest share of outputs, beyond the references' own, that hold a placeholder which their source lacks: nothing can
+    be put in its place (a count)."""
     max_gap: float | None = Field(25.0, ge=0)
     """Most points by which training pairs may score higher than held-out ones (upper end of the interval); none: only shown."""
     max_extracted: int = Field(0, ge=0)

@@ -39,7 +39,7 @@ training:
   architecture: {{width: 32, heads: 2, encoder_layers: 1, decoder_layers: 1}}
 scoring:
   resamples: 200
-  gate: {{reads_source: false, margin: 100, max_copied: 1, max_looping: 1}}
+  gate: {{reads_source: false, margin: 100, max_copied: 1, max_invented: 1, max_looping: 1}}
 serving:
   port: {port}
   decoding: {{max_tokens: 12}}

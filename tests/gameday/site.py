@@ -37,7 +37,7 @@ STAGES = [{"weight": 30, "burn": 8}, {"weight": 60, "burn": 3}]
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "data": {"extra": [{"kind": "labels", "model": NAME}]},
     "schedule": {"idle": "* * * * *"},
-    "scoring": {"gate": {"reads_source": False, "margin": 5, "max_copied": 1, "max_looping": 1}},
+    "scoring": {"gate": {"reads_source": False, "margin": 5, "max_copied": 1, "max_invented": 1, "max_looping": 1}},
     "serving": {"timeout_ms": 20_000, "review": {"share": 1.0, "per_hour": 100_000}},
     "slo": {"latency": {"objective": 0.5, "target_ms": 10_000}, "margin": 0.4, "judge_margin": 0.4},
     "rollout": {"traffic": "live", "stages": STAGES, "stage_seconds": 5, "approval": "gates"},

@@ -18,7 +18,7 @@ def scores(
     *,
     other: Interval = (9, 8, 10), champion: Interval | None = (0, -1, 1), flagged: Interval = (0.1, 0.08, 0.12),
     leaked: int = 0, allowed: int = 0, n: int = 300, lead: Interval = (3, 2, 4), constant: Interval = (3, 2, 4),
-    copied: Interval = (0.01, 0, 0.02), looping: Interval = (0, 0, 0.01), gap: Interval | None = (5, 1, 9),
+    copied: Interval = (0.01, 0, 0.02), looping: Interval = (0, 0, 0.01), gap: Interval | None = (5, 1, 9), invented: int = 16,
 ) -> dict[str, Any]:  # fmt: skip
     opponents = {"other": other, "lead": lead, "constant": constant} | ({"champion": champion} if champion else {})
     share = {"value": leaked / n, "interval": [0.0, 1.0]}
@@ -27,7 +27,14 @@ def scores(
         "n": n,
         "baselines": {k: {"difference": {"value": v[0], "interval": [v[1], v[2]]}} for k, v in opponents.items()},
         "judge": {"flagged": {"value": flagged[0], "interval": [flagged[1], flagged[2]]}},
-        "leaks": {"n": n, "outputs": {"count": leaked, **share}, "kinds": {}, "references": {"count": allowed, **share}},
+        "leaks": {
+            "n": n,
+            "outputs": {"count": leaked, **share},
+            "kinds": {},
+            "references": {"count": allowed, **share},
+            "placeholders": {"count": invented, **share},
+            "reference_placeholders": {"count": 1, **share},
+        },
         "copied": {"outputs": measured(copied), "references": measured((0.02, 0.01, 0.03))},
         "looping": {"outputs": measured(looping), "references": measured((0, 0, 0.01))},
         "overfit": gap
@@ -50,13 +57,22 @@ def rules(found: dict[str, Any], policy: spec.Gate = STRICT) -> dict[str, Rule]:
 def test_an_open_gate_gives_every_rule_with_its_reason() -> None:
     found = rules(scores())
     habits = ["copied", "looping", "overfit"]
-    assert list(found) == ["reads_source", "beats_lead", "beats_constant", "champion", "max_flagged", "leaks", *habits]
+    assert list(found) == [
+        "reads_source",
+        "beats_lead",
+        "beats_constant",
+        "champion",
+        "max_flagged",
+        "leaks",
+        "invented",
+        *habits,
+    ]
     assert all(rule.passed and rule.reason for rule in found.values())
     assert "+9.00 [+8.00, +10.00], n = 300" in found["reads_source"].reason
 
 
 def test_only_the_rules_named_are_asked() -> None:
-    policy = spec.Gate(reads_source=False, max_flagged=1.0, max_copied=1.0, max_looping=1.0, max_gap=None)
+    policy = spec.Gate(reads_source=False, max_flagged=1.0, max_copied=1.0, max_invented=1.0, max_looping=1.0, max_gap=None)
     assert list(rules(scores(), policy)) == ["champion", "leaks"]
 
 
@@ -78,6 +94,7 @@ def test_without_a_champion_the_rule_is_skipped_and_says_so() -> None:
         ({"flagged": (0.19, 0.15, 0.21)}, "max_flagged", "inconclusive"),
         ({"flagged": (0.4, 0.3, 0.5)}, "max_flagged", "beyond"),
         ({"leaked": 1}, "leaks", "beyond"),
+        ({"invented": 17}, "invented", "beyond"),  # 1 of the references does, 15 more of 300 are allowed
         ({"copied": (0.1, 0.05, 0.121)}, "copied", "inconclusive"),  # 2 % of the references do, 10 % more are allowed
         ({"copied": (0.9, 0.8, 1.0)}, "copied", "beyond"),
         ({"looping": (0.09, 0.05, 0.11)}, "looping", "inconclusive"),
@@ -102,7 +119,7 @@ def test_a_number_that_is_none_never_passes() -> None:
     numbers = ("other", "champion", "flagged", "lead", "constant", "copied", "looping", "gap")
     without: dict[str, Any] = dict.fromkeys(numbers, nothing)
     found = rules(scores(**without))
-    assert not any(found[name].passed for name in found if name != "leaks")
+    assert not any(found[name].passed for name in found if name not in ("leaks", "invented"))
 
 
 def test_too_few_training_pairs_are_told_and_do_not_close() -> None:

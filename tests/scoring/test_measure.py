@@ -84,6 +84,14 @@ def test_a_leak_closes_the_gate_unless_the_references_hold_as_many() -> None:
     assert closed(judged(leaky, allowed, TRAIN)) == []
 
 
+def test_placeholders_that_nothing_can_be_put_in_the_place_of_close_the_gate() -> None:
+    inventing = [f"{output} <PERSON_2>" for output in GOOD]
+    assert closed(judged(inventing, TEST, TRAIN)) == ["invented"]
+    shared = HeldOut(TEST.ids, TEST.sources, [f"{reference} <PERSON_2>" for reference in TEST.references])
+    assert closed(judged(inventing, shared, TRAIN)) == []
+    assert closed(judged(inventing, TEST, TRAIN), max_invented=1.0) == []
+
+
 @pytest.mark.parametrize(("ours", "theirs", "verdict"), [(5, 5, "not worse"), (2, 5, "worse"), (5, 2, "better")])
 def test_the_champion_is_compared_pair_by_pair(ours: int, theirs: int, verdict: str) -> None:
     outputs, champion = ([" ".join(body[2 : 2 + n]) for body in BODIES] for n in (ours, theirs))

@@ -90,6 +90,7 @@ def _leaks(scores: Json) -> list[Fact]:
         for key, said in (
             ("outputs", "outputs with personal data that their source lacks"), ("references", "references with such"),
             ("placeholders", "outputs with a placeholder that their source lacks"),
+            ("reference_placeholders", "references with such a placeholder"),
         ) if key in leaks
     ]  # fmt: skip
     if leaks.get("kinds"):
