@@ -95,15 +95,19 @@ def copying(
     pairs: Sequence[Masked], outputs: Sequence[str], given: Sequence[str], scoring: spec.Scoring
 ) -> dict[str, Any] | None:
     """How well placeholders are copied: shares of the pairs whose output (of `outputs`, by row) holds the shared word as it
-    was, and whose output for the masked source (`given`, one a pair) holds the placeholder. None without pairs.
+    was, and whose output for the masked source (`given`, one a pair) holds the placeholder; and of the former, those that are
+    of the latter, too. None without pairs.
 
-    A summary need not name what its source and reference share: there the two shares are to be compared.
+    A summary need not name what its source and reference share: only where it names the word must it name the placeholder.
     """
     if not pairs:
         return None
-    words = sum(pair.word in outputs[pair.row] for pair in pairs)
-    kept = sum(pair.placeholder in output for pair, output in zip(pairs, given, strict=True))
-    return {"n": len(pairs), "words": _share(words, len(pairs), scoring), "placeholders": _share(kept, len(pairs), scoring)}
+    named = [pair.word in outputs[pair.row] for pair in pairs]
+    kept = [pair.placeholder in output for pair, output in zip(pairs, given, strict=True)]
+    words, placeholders = (_share(sum(each), len(pairs), scoring) for each in (named, kept))
+    both = sum(map(all, zip(named, kept, strict=True)))
+    also = _share(both, sum(named), scoring) if any(named) else None
+    return {"n": len(pairs), "words": words, "placeholders": placeholders, "where_named": also}
 
 
 def differences(test: HeldOut, answers: Mapping[str, Sequence[str]], opponent: str, metric: str) -> NDArray[np.float64]:

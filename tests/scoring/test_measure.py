@@ -180,4 +180,8 @@ def test_copying_tells_words_from_placeholders() -> None:
     found = copying(pairs, ["Kiwi öffnen", "", "Birne öffnen"], ["<PERSON_1> öffnen", "<PERSON_2> öffnen"], SCORING)
     assert found is not None
     assert (found["n"], found["words"]["count"], found["placeholders"]["count"]) == (2, 1, 2)
+    assert (found["where_named"]["count"], found["where_named"]["value"]) == (1, 1.0)
+    nowhere = copying(pairs, ["", "", ""], ["<PERSON_1> öffnen", "<PERSON_2> öffnen"], SCORING)
+    assert nowhere is not None
+    assert nowhere["where_named"] is None
     assert copying([], [], [], SCORING) is None

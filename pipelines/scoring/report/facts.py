@@ -100,6 +100,8 @@ def _leaks(scores: Json) -> list[Fact]:
     if masked:
         rows.append((f"rare words copied, of {masked['n']}", estimate(masked["words"], ".1%")))
         rows.append(("the same words, masked by a placeholder", estimate(masked["placeholders"], ".1%")))
+    if masked and masked.get("where_named"):
+        rows.append(("the same, where the word itself was copied", estimate(masked["where_named"], ".1%")))
     return rows
 
 
