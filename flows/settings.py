@@ -28,7 +28,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipelines import signature
-from pipelines.errors import SeqlineError, UserError
+from pipelines.errors import Transient, UserError
 from pipelines.spec import Spec, load
 
 DEPENDENCY_DEFAULTS = {
@@ -175,10 +175,10 @@ class Settings(BaseSettings):
         return shutil.disk_usage(there).free
 
     def check_disk(self) -> None:
-        """Raises SeqlineError when a run cannot be expected to fit."""
+        """Raises Transient when a run cannot be expected to fit: nothing is wrong with the model or its data."""
         if self.free_bytes() < RUN_BYTES:
             free = self.free_bytes() / 2**20
-            raise SeqlineError(
+            raise Transient(
                 f"{self.workspace.name}: too little disk space for a run: {free:,.0f} MB free of {RUN_BYTES / 2**20:,.0f}"
             )
 

@@ -77,7 +77,7 @@ class Gathered:
         try:
             url = f"http://127.0.0.1:{PORTS['prometheus']}/api/v1/query"
             told = httpx.get(url, params=query, timeout=5, trust_env=False).json()["data"]["result"]
-        except (httpx.TransportError, ValueError, KeyError):
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):  # or another program holds the port
             return None
         return any(each["value"][1] == "1" for each in told)
 

@@ -30,6 +30,7 @@ from pipelines.errors import SeqlineError, UserError
 
 POOL = "seqline"
 MARK = "SEQLINE_STACK"  # in the environment of all that a stack starts: its workspace
+MODEL = "SEQLINE_MODEL"  # the model whose gateway infra/Procfile starts
 START_SECONDS = 240
 STOP_SECONDS = 30
 PREFECT_API = "http://127.0.0.1:4200/api"
@@ -67,7 +68,7 @@ def environment(name: str, settings: Settings) -> dict[str, str]:
         "PREFECT_API_URL": PREFECT_API,
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
         "SEQLINE_ARTIFACTS": str(settings.artifacts),
-        "SEQLINE_MODEL": name,
+        MODEL: name,
     }
 
 
@@ -92,9 +93,14 @@ def up(name: str, settings: Settings) -> Iterator[str]:
 
     Raises:
         SeqlineError: a process died, or an address did not answer in time.
-        UserError: another program (another clone's stack?) holds one of the addresses: nothing was started.
+        UserError: another program (another clone's stack?) holds one of the addresses, or the stack runs with another model's
+            gateway: nothing was started.
     """
-    if running(settings) is None:
+    stack = running(settings)
+    served = stack.environ().get(MODEL, name) if stack else name
+    if served != name:
+        raise UserError(f"the stack runs with {served}'s gateway: `seqline down` first, or `seqline serve {name}` beside it")
+    if stack is None:
         from pipelines.registry import Registry
 
         stop_members(settings)  # what a killed stack left behind holds the ports

@@ -60,7 +60,7 @@ def ready(spec: "Spec", path: Path, settings: Settings) -> Iterator[Start]:
     """All that a retrain needs to begin, in the block: what is given starts it, as a run of its deployment or here.
 
     Raises:
-        Busy: one is at work. Transient: Prefect or a source does not answer. UserError: the data is wrong.
+        Busy: one is at work. Transient: the disk is full, Prefect or a source does not answer. UserError: the data is wrong.
     """
     with _asking(settings) as client:
         found = client and deployed(client, spec.name)

@@ -3,7 +3,10 @@
 import json
 import shutil
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -120,6 +123,23 @@ def test_a_broken_database_is_said_and_is_no_traceback(project: Settings) -> Non
     (project.workspace / "rollout.db").write_bytes(b"garbage" * 1000)
     told = doctor("--only", "nothing-rises", "--only", "canary-path-proved", "--only", "memory-whole", code=3)
     assert checks(told) == {"nothing-rises": None, "canary-path-proved": None, "memory-whole": False}
+
+
+def test_another_program_on_prometheus_port_is_no_traceback(
+    project: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = tmp_path / "elsewhere" / "api" / "v1"
+    served.mkdir(parents=True)
+    (served / "query").write_text("[]")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path / "elsewhere")) as other:
+        thread = Thread(target=other.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            monkeypatch.setattr("flows.commands.facts.PORTS", {"prometheus": other.server_port})
+            assert Gathered("synopsis", project).scraped is None
+        finally:
+            other.shutdown()
+            thread.join()
 
 
 def test_the_addresses_of_all_receivers_are_found(tmp_path: Path) -> None:

@@ -72,6 +72,18 @@ def test_a_second_stack_is_not_told_up_on_the_addresses_of_another(tmp_path: Pat
     assert not (ours.workspace / "run" / "stack.json").exists()
 
 
+def test_a_stack_with_another_models_gateway_is_not_told_as_this_ones(tmp_path: Path) -> None:
+    ours = settings_of(tmp_path / "ours")
+    with sleeper(**{MARK: str(ours.workspace), "SEQLINE_MODEL": "synopsis"}) as stack:
+        (ours.folder("run") / "stack.json").write_text(json.dumps({"pid": stack.pid}))
+        try:
+            with pytest.raises(UserError, match="runs with synopsis's gateway: `seqline down` first"):
+                next(members.up("packages-de", ours))
+            assert stack.poll() is None
+        finally:
+            stack.kill()
+
+
 @pytest.fixture
 def prefect() -> Iterator[None]:
     with prefect_test_harness(server_startup_timeout=180):

@@ -14,7 +14,7 @@ from flows.watching import look as watching
 from flows.watching.look import watch
 from flows.watching.replayed import pseudonyms, replayed
 from pipelines import artifact
-from pipelines.errors import UserError
+from pipelines.errors import SeqlineError, UserError
 from pipelines.monitoring.triggers import Decision
 from pipelines.registry import Registry
 from pipelines.registry.traces import Sampled, Traces
@@ -169,8 +169,10 @@ def test_a_promoted_retrain_of_somebody_elses_ends_the_back_off(project: Path, s
     assert [each.helped for each in history] == [False, False], "they did not help all the same"
 
 
-def test_a_retrain_that_could_not_begin_is_no_failure_of_the_model(project: Path, settings: Settings) -> None:
-    """One at work and a server that is away say nothing of what a retrain would bring."""
+def test_a_retrain_that_could_not_begin_is_no_failure_of_the_model(
+    project: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at work, a full disk and a server that is away say nothing of what a retrain would bring."""
     from filelock import FileLock
 
     from flows.sole import Busy
@@ -183,6 +185,10 @@ def test_a_retrain_that_could_not_begin_is_no_failure_of_the_model(project: Path
     held = FileLock(settings.folder("run") / "retrain-tiny.lock", is_singleton=False)
     with held, pytest.raises(Busy, match="another retrain is at work"):
         watching.start(found, spec, path, settings)
+    with monkeypatch.context() as full:
+        full.setattr("flows.settings.RUN_BYTES", 2**80)
+        with pytest.raises(SeqlineError, match="too little disk space for a run"):
+            watching.start(found, spec, path, settings)
     kept = json.loads((settings.workspace / "watch" / "attempts" / "tiny.json").read_text())
     assert [each["at"] for each in kept] == [1.0]
     (project / "models" / "pairs.csv").write_text("source\n")  # what is wrong with the data is a failure
