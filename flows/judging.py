@@ -18,13 +18,14 @@ from flows.sole import sole
 from flows.steps import console, step
 from flows.zombies import bury_rivals
 from pipelines import artifact, dataset
-from pipelines.artifact import Clean, Dataset, Report
+from pipelines.artifact import Clean, Dataset, Raw, Report
 from pipelines.registry import Candidate, Registry, Version, labels
 from pipelines.scoring.filtered import leaks_of
 from pipelines.scoring.judge import assess, corpus, learn
 from pipelines.scoring.judge.corpus import Corpus
 from pipelines.scoring.judge.embeddings import encoder_folder
 from pipelines.scoring.judge.people import Label, Opinion, opinions
+from pipelines.sources.labels import honest
 from pipelines.spec import Judge, Spec, load, load_judge
 
 
@@ -54,7 +55,7 @@ def line(judge: Judge, path: Path, settings: Settings) -> Judged:
     champion = registry.champion(judge.name)
     specs = {name: load(path.parent / name) for name in judge.corpora}
     prepared = [prepare(spec, path.parent / name, settings) for name, spec in specs.items()]
-    corpora = [corpus_of(spec, each, settings) for spec, each in zip(specs.values(), prepared, strict=True)]
+    corpora = [corpus_of(spec, each, judge, settings) for spec, each in zip(specs.values(), prepared, strict=True)]
 
     pairs = step("corrupt", corpus.corrupted)(corpora, judge.corruptions, work)
     origins = {each.domain: origin(one.raw, one.clean) for each, one in zip(corpora, prepared, strict=True)}
@@ -88,7 +89,7 @@ def line(judge: Judge, path: Path, settings: Settings) -> Judged:
     return Judged(version, report)
 
 
-def corpus_of(spec: Spec, prepared: Prepared, settings: Settings) -> Corpus:
+def corpus_of(spec: Spec, prepared: Prepared, judge: Judge, settings: Settings) -> Corpus:
     """A model's pairs, as the judge's corruptions need to know them, and what people said of its answers."""
     language = spec.privacy.target_language or spec.privacy.language
     return Corpus(
@@ -96,14 +97,18 @@ def corpus_of(spec: Spec, prepared: Prepared, settings: Settings) -> Corpus:
         prepared.pairs,
         language,
         spec.task == "translation",
-        said_of(spec.name, prepared.clean.path / "policy", settings),
+        said_of(spec.name, prepared.clean.path / "policy", prepared.raw if judge.screened else None, settings),
     )
 
 
-def said_of(name: str, policy: Path, settings: Settings) -> tuple[Opinion, ...]:
+def said_of(name: str, policy: Path, beside: Raw | None, settings: Settings) -> tuple[Opinion, ...]:
     """What people said in the review queue of model `name`, and what they corrected.
 
-    What cannot be read is left out, and so is a correction into which somebody typed personal data; both are counted.
+    What cannot be read is left out, and so is a correction into which somebody typed personal data, or that looks like a lie
+    beside the pairs of `beside` (None: not asked); all are counted.
+
+    Raises:
+        GateClosed: most of the corrections look like lies.
     """
     answered = labels.judged(settings.mlflow, name, settings.artifacts)
     if answered.malformed:
@@ -113,6 +118,8 @@ def said_of(name: str, policy: Path, settings: Settings) -> tuple[Opinion, ...]:
     sound = [each for each in found if leaks is not None and not leaks(each.source, each.expected)]
     if len(sound) < len(found):
         console.print(f"{name}: {len(found) - len(sound)} corrections hold personal data: the judge does not learn from them")
+    if beside is not None:
+        sound = honest(f"corrections of {name}", sound, beside, "the judge's YAML")
     corrected = {(each.source, each.answer): each.expected for each in sorted(sound, key=repr)}
     return opinions(
         Label(row.item, row.source, row.output, row.answer, row.span, corrected.get((row.source, row.output), ""))

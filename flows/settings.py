@@ -213,16 +213,21 @@ class Settings(BaseSettings):
 
 
 def find_spec(name: str, settings: Settings) -> Path:
-    """The spec of `name`: a path, a YAML in models/ that says `name: NAME`, or the one last trained here.
+    """The spec of `name`: a path, the YAML in models/ that says `name: NAME`, or the one last trained here.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or more than one.
     """
     if name.endswith((".yaml", ".yml")) or "/" in name:
         return Path(name)
-    for path in sorted((settings.project / "models").glob("*.yaml")):
-        if re.search(rf"""^name:\s*(['"]?){re.escape(name)}\1\s*(#.*)?$""", path.read_text(), re.MULTILINE):
-            return path
+    says = re.compile(rf"""^name:\s*(['"]?){re.escape(name)}\1\s*(#.*)?$""", re.MULTILINE)
+    yamls = sorted((settings.project / "models").glob("*.yaml"))
+    found = [path for path in yamls if says.search(path.read_text(encoding="utf-8", errors="replace"))]
+    if len(found) > 1:
+        both = " and ".join(f"models/{path.name}" for path in found)
+        raise UserError(f"{name}: {both} have this name: change it in all but one")
+    if found:
+        return found[0]
     trained = settings.workspace / "work" / name / "spec.yaml"
     if trained.is_file():
         return trained

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -183,6 +184,9 @@ class Gatherer:
             except (SeqlineError, OSError) as error:
                 broken.append(f"{path.name}: {str(error).splitlines()[0].rpartition('/')[2]}")
                 found |= {path: self._specs[path]} if path in self._specs else {}
+        names = Counter(spec.name for _, spec in found.values())
+        twice = [(path, spec.name) for path, (_, spec) in found.items() if names[spec.name] > 1]
+        broken += [f"{path.name}: another YAML has the name {name}" for path, name in twice]
         for path, (written, spec) in found.items():
             if self._specs.get(path, (None,))[0] != written:
                 self._models[spec.name] = dict(self._of_model(spec))

@@ -62,12 +62,23 @@ def preferred(model: str, urls: Mapping[str, str], beside: Raw | None = None) ->
         UserError: no registry named in `urls`. Transient: it does not answer. As `_honest`.
     """
     found = _corrections(model, urls, "preferences")
-    if beside is not None and found:
-        said = {(each.source, each.expected) for each in found}
-        pairs = (pair for pair in _pairs([beside.path / "pairs.parquet"]) if pair not in said)
-        found, _ = _honest(f"preferences of {model}", found, pairs, beside.path.parent, "preferences")
+    if beside is not None:
+        found = honest(f"preferences of {model}", found, beside, "preferences")
     told = {(each.source, each.expected, each.answer) for each in found if each.answer and each.expected.strip()}
     return sorted((source, accepted, rejected) for source, accepted, rejected in told if accepted.strip() != rejected.strip())
+
+
+def honest(name: str, found: "Sequence[Correction]", beside: Raw, field: str) -> "list[Correction]":
+    """Those of `found` that look honest beside the pairs of `beside`; `name` and `field` are for messages.
+
+    Raises: as `_honest`.
+    """
+    if not found:
+        return []
+    said = {(each.source, each.expected) for each in found}
+    pairs = (pair for pair in _pairs([beside.path / "pairs.parquet"]) if pair not in said)
+    kept, _ = _honest(name, found, pairs, beside.path.parent, field)
+    return kept
 
 
 def ingest(triples: Triples, cache: Path, quarantine: Path) -> Raw:

@@ -77,6 +77,9 @@ class Judge(Section):
     """How many pairs, which kinds."""
     training: CrossTraining = CrossTraining()
     """The cross-encoder's."""
+    screened: bool = True
+    """What people corrected is screened as in a source of `labels`: what looks like a lie beside a corpus's own pairs teaches
+    nothing."""
     prevalence: float = Field(0.05, gt=0, lt=1)
     """Share of unsupported outputs that is expected in use: probabilities are calibrated to it, thresholds chosen for it."""
     gate: JudgeGate = JudgeGate()

@@ -3,8 +3,10 @@
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from mlflow.entities import AssessmentSource, Expectation
 from mlflow.tracing.client import TracingClient
@@ -12,11 +14,14 @@ from mlflow.tracing.client import TracingClient
 from flows.fetching import fetched
 from flows.judging import said_of
 from flows.zombies import bury_servers
-from pipelines.artifact import Corrupt
-from pipelines.errors import UserError
+from pipelines import artifact
+from pipelines.artifact import Corrupt, Raw
+from pipelines.errors import GateClosed, UserError
+from pipelines.registry.traces import Traces
 from pipelines.scoring.judge import open_judge
 from tests.flows.project import PEOPLE, Project
 from tests.registry.test_queues import ONE, TWO, answer, sampled
+from tests.registry.test_traces import SAMPLED
 
 JUDGE = """
 kind: judge
@@ -116,15 +121,42 @@ def test_other_commands_name_the_mistake(project: Project) -> None:
 def test_what_people_said_and_typed(project: Project, version: str) -> None:
     assert version
     settings = project.settings
-    (policy,) = (project.folder / ".seqline" / "work" / "tiny").glob("clean-*/policy")
-    assert said_of("tiny", policy, settings) == ()
+    policy, raw = policy_and_raw(project)
+    assert said_of("tiny", policy, raw, settings) == ()
     sampled(settings.mlflow, "tiny", settings.artifacts)
     typed = {ONE.trace: f"ask {PEOPLE[0]}, reachable at someone@somewhere.org", TWO.trace: "a better answer"}
     for trace, correction in typed.items():
         answer(settings.mlflow, trace, "unsupported")
         said = Expectation(name="expected_response", value=correction, source=AssessmentSource("HUMAN", "ann"))
         TracingClient(settings.mlflow).log_assessment(trace, said)
-    found = {each.id: each for each in said_of("tiny", policy, settings)}
+    found = {each.id: each for each in said_of("tiny", policy, raw, settings)}
     assert found.keys() == typed.keys()
     assert not any(each.supported for each in found.values())
     assert [found[trace].corrected for trace in typed] == ["", "a better answer"], "what names somebody is no lesson"
+
+
+def test_a_batch_of_lies_teaches_no_judge(project: Project, version: str) -> None:
+    assert version
+    settings = project.settings
+    policy, raw = policy_and_raw(project)
+    asked = pq.read_table(raw.path / "pairs.parquet")["source"].to_pylist()[:60]
+    traces = Traces(settings.mlflow, "tiny", settings.artifacts)
+    for number, source in enumerate(asked):
+        one = replace(SAMPLED, key=f"lie{number}.3.0", request=f"lie{number}", source=source, output="no answer")
+        traces.write(one)
+        answer(settings.mlflow, one.trace, "unsupported", "mallory")
+        lie = Expectation(
+            name="expected_response", value="cheap pills from a friend", source=AssessmentSource("HUMAN", "mallory")
+        )
+        TracingClient(settings.mlflow).log_assessment(one.trace, lie)
+    with pytest.raises(GateClosed, match=r"corrections of tiny: 60 of \d+ corrections set aside") as closed:
+        said_of("tiny", policy, raw, settings)
+    assert "`screened: false` in the judge's YAML" in " ".join(closed.value.reasons)
+    assert sum(each.corrected.startswith("cheap") for each in said_of("tiny", policy, None, settings)) == 60
+
+
+def policy_and_raw(project: Project) -> tuple[Path, Raw]:
+    """What the corpus was scrubbed by, and its raw pairs."""
+    (policy,) = (project.folder / ".seqline" / "work" / "tiny").glob("clean-*/policy")
+    (raw,) = project.settings.quarantine("tiny").glob("raw-*")
+    return policy, Raw(raw, artifact.verify(raw))

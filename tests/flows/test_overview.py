@@ -267,6 +267,13 @@ def test_a_yaml_that_is_no_text_is_named_and_the_others_are_shown(settings: Sett
     assert found.problem.startswith("other.yaml")
 
 
+def test_two_yamls_of_one_name_are_told(settings: Settings) -> None:
+    models = settings.project / "models"
+    (models / "twin.yaml").write_bytes((models / "tiny.yaml").read_bytes())
+    problem = gathered(settings).problem
+    assert problem == "tiny.yaml: another YAML has the name tiny; twin.yaml: another YAML has the name tiny"
+
+
 def test_what_no_gathering_followed_is_no_longer_called_safe(settings: Settings) -> None:
     """Whatever keeps the next one: a thread that hangs or died, a disk that does not answer."""
     desk = Desk(settings)

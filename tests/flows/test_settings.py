@@ -18,3 +18,17 @@ def test_a_name_is_found_however_yaml_writes_it(tmp_path: Path, monkeypatch: pyt
     assert find_spec("tiny", settings).name == "a.yaml"
     with pytest.raises(UserError, match="no YAML in models/"):
         find_spec("tin.", settings)
+
+
+def test_two_of_one_name_are_both_named_and_what_is_no_text_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "models" / f"{name}.yaml").write_text("name: tiny\n")
+    (tmp_path / "models" / "c.yaml").write_bytes(b"name: caf\xe9\n")
+    monkeypatch.setenv("SEQLINE_PROJECT", str(tmp_path))
+    with pytest.raises(UserError, match=r"tiny: models/a\.yaml and models/b\.yaml have this name"):
+        find_spec("tiny", Settings())
+    (tmp_path / "models" / "b.yaml").unlink()
+    assert find_spec("tiny", Settings()).name == "a.yaml"
