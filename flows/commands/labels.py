@@ -67,7 +67,7 @@ def _fill(read: "Read", size: int, version: str, settings: Settings, as_json: bo
     waiting = len(read.queues.waiting())
     if not waiting:
         raise UserError(f"{read.name}: nothing to ask about: no sampled answer of these versions is left to draw")
-    page = f"{settings.mlflow_ui}/#/experiments/{read.queues.experiment}/review-queue"
+    page = f"{settings.mlflow_ui}{read.queues.page()}"
     put = {each: ", ".join(f"{count} {of}" for of, count in counts.items()) for each, counts in asked.items()}
     shown = [f"{read.name} version {each}: {counts or 'nothing new'}" for each, counts in put.items()]
     shown += [f"{waiting} answers wait: {page}"]

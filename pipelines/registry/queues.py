@@ -99,6 +99,11 @@ class Queues(Connection):
             for start in range(0, len(traces), PAGE):
                 self._client()._add_items_to_review_queue(queue, item_ids=traces[start : start + PAGE])
 
+    @asking
+    def page(self) -> str:
+        """Where reviewers find it, below MLflow's own address."""
+        return f"/#/experiments/{self.experiment}/review-queue?selectedQueueId={self._open()}"
+
     def _open(self) -> str:
         """The queue's id; it is made, with its questions, if it is not there."""
         client = self._client()

@@ -202,7 +202,7 @@ def test_labels_correct_the_rate_of_what_the_gateway_served(served: Place) -> No
     assert widths[1] < widths[0]
     assert abs(told["corrected"]["value"] - TRUTH) < 0.15
 
-    assert "answers wait: http" in served.told("labels", "synopsis", "fill", "--n", "10")
+    assert "/review-queue?selectedQueueId=" in served.told("labels", "synopsis", "fill", "--n", "10")
     answer_all(served, "ann", part=2)
     second_opinions(served)
     status = served.seqline("status", "synopsis")["labels"]
