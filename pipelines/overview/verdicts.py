@@ -89,6 +89,8 @@ def _waits(model: Model, standing: Standing) -> Verdict | None:
     rollout = standing.rollout
     if rollout and rollout.approval:
         return Verdict("wait", standing.verdict, f"press Promote model in MLflow: version {rollout.version} of {model.name}")
+    if (standing.production or "").startswith("endpoint:"):
+        return Verdict("wait", f"everybody is diverted: {standing.verdict}", f"seqline divert {model.name} --back")
     if standing.held:
         return Verdict("wait", f"{standing.verdict}; {standing.held}", f"seqline resume {model.name}")
     if model.gateway.value and not model.gateway.value.follows:

@@ -41,6 +41,7 @@ EMPTY = standing(safe=False, verdict="nothing is in production yet", production=
         ({"alerts": TICKET}, "wait", "a dip"),
         ({"standing": f.Known(standing(rollout=rollout(approval="a person")), NOW)}, "wait", "serves"),
         ({"standing": f.Known(standing(held="frozen by somebody"), NOW)}, "wait", "frozen"),
+        ({"standing": f.Known(standing(production="endpoint:backup"), NOW)}, "wait", "everybody is diverted"),
     ],
 )
 def test_each_state_has_its_word(changed: dict[str, object], tone: str, said: str) -> None:
