@@ -52,7 +52,7 @@ def _rules(scores: Mapping[str, Any], policy: spec.Gate) -> Iterator[Rule]:
         yield _flagged(scores["judge"], policy.max_flagged)
     yield from _judged(scores, policy)
     yield _leaks(scores["leaks"])
-    if policy.max_invented < 1 and "reference_placeholders" in scores["leaks"]:
+    if policy.max_invented < 1:
         yield _invented(scores["leaks"], policy.max_invented)
     yield from _habits(scores, policy)
     yield from _safety(scores, policy)
